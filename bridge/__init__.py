@@ -1,0 +1,1 @@
+"""Remembers: tables, sealing and use cases. Every use case takes an open transaction."""
