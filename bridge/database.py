@@ -1,0 +1,60 @@
+"""One pool a process, one transaction a use case; no network call inside an open transaction."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from pogo_core.util import migrate
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    type_Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    type_Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+Transaction = type_Connection
+"""A connection with an open transaction: what every use case takes."""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def open_pool(url: str, *, size: int = 10) -> "Pool":
+    """A pool of at most `size` connections. Commands end after 30 s: nothing here needs longer."""
+    return await asyncpg.create_pool(
+        url, min_size=1, max_size=size, init=_prepare, command_timeout=30, timeout=10,
+        max_inactive_connection_lifetime=300,
+    )  # fmt: skip
+
+
+async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection of its own, for LISTEN and for leases; the caller closes it."""
+    connection = await asyncpg.connect(url, timeout=10, command_timeout=30)
+    await _prepare(connection)
+    return connection
+
+
+@asynccontextmanager
+async def transaction(pool: "Pool") -> AsyncIterator["Transaction"]:
+    """Commits at the end of the block; any exception takes everything back."""
+    async with pool.acquire() as connection, connection.transaction():
+        yield connection
+
+
+async def apply_migrations(url: str) -> None:
+    """Bring the schema to this version; a second process waits for the first."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(hashtext('ruh migrations'))")
+        await migrate.apply(connection, MIGRATIONS, schema_name="public")
+    finally:
+        await connection.close()
