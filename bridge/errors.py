@@ -26,3 +26,19 @@ class RuhError(Exception):
 
 class SettingsError(RuhError):
     """A setting is missing or malformed."""
+
+
+class SealBroken(RuhError):
+    """This can't be opened: it was erased, changed, or sealed under a key that isn't here."""
+
+
+class PersonUnknown(RuhError):
+    """There is nobody under this id."""
+
+
+class PlatformIdTaken(RuhError):
+    """This platform id belongs to somebody else already."""
+
+
+class AddressTaken(RuhError):
+    """Somebody else signs in with this e-mail address already. Use another one."""
