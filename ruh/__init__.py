@@ -1,0 +1,1 @@
+"""The command line: starts the processes, looks after the local PostgreSQL and Synapse, makes demo people."""
