@@ -28,10 +28,6 @@ class SettingsError(RuhError):
     """A setting is missing or malformed."""
 
 
-class SealBroken(RuhError):
-    """This can't be opened: it was erased, changed, or sealed under a key that isn't here."""
-
-
 class PersonUnknown(RuhError):
     """There is nobody under this id."""
 
@@ -42,3 +38,43 @@ class PlatformIdTaken(RuhError):
 
 class AddressTaken(RuhError):
     """Somebody else signs in with this e-mail address already. Use another one."""
+
+
+class SealBroken(RuhError):
+    """Something that is kept sealed could not be opened. It has been noted for the operator."""
+
+
+class NotFound(RuhError):
+    """There is no such conversation, or it isn't yours."""
+
+
+class NotAllowed(RuhError):
+    """That isn't possible here."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class Invalid(RuhError):
+    """That can't be sent like this."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class BookingConflict(RuhError):
+    """This booking id was reported before, with another client or therapist."""
+
+
+class LinkExpired(RuhError):
+    """This link is too old. Ask for a new one; it takes a moment."""
+
+
+class LinkUsed(RuhError):
+    """This link has been used already. If that wasn't you, tell us at once."""
+
+
+class LinkUnknown(RuhError):
+    """This link isn't one of ours, or a newer one has taken its place."""

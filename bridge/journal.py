@@ -1,0 +1,101 @@
+"""The journal: a conversation's ordered, sealed entries. What is appended is never changed.
+
+`append` writes the entry, one delivery for each leg and the feed's notification in one statement: the
+lock on the conversation's row gives the order, and every later step reads it from there.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from bridge.database import Transaction
+from bridge.feed import CHANNEL, Change, Notification
+from bridge.sealing import DataKey
+from policies.content import Content, content_from_json
+from policies.vocabulary import ConversationId, EntryId, EntryKind, EventId, LegId, PersonId
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The event of a leg that an entry came from; that leg needs no delivery of it."""
+
+    leg_id: LegId
+    event_id: EventId
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry about to be appended."""
+
+    kind: EntryKind
+    at: datetime
+    content: Content | None = None
+    author_id: PersonId | None = None
+    target_id: EntryId | None = None
+    request_id: UUID | None = None
+    automatic: str | None = None
+    origin: Origin | None = None
+    to_clients: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    id: EntryId
+    seq: int
+
+
+_APPEND = """
+WITH c AS (
+    UPDATE conversation SET
+        last_seq = last_seq + 1,
+        last_message_id = CASE WHEN $12 THEN $1 ELSE last_message_id END,
+        last_message_seq = CASE WHEN $12 THEN last_seq + 1 ELSE last_message_seq END,
+        last_message_at = CASE WHEN $12 THEN greatest($8, last_message_at) ELSE last_message_at END
+    WHERE id = $2
+    RETURNING last_seq, last_message_at
+), e AS (
+    INSERT INTO entry (id, conversation_id, seq, kind, author_id, target_id, sealed, posted_at, request_id, automatic)
+    SELECT $1, $2, c.last_seq, $3, $4, $5, $6, $8, $7, $9 FROM c
+), d AS (
+    INSERT INTO delivery (leg_id, entry_id, puppet_id, state, event_id, sent_at)
+    SELECT l.id, $1, o.puppet_id,
+        CASE WHEN l.id = $10 THEN 'origin' ELSE 'pending' END,
+        CASE WHEN l.id = $10 THEN $11 END,
+        CASE WHEN l.id = $10 THEN $8 END
+    FROM c CROSS JOIN leg l
+    JOIN member m ON m.id = l.member_id AND m.removed_at IS NULL
+    LEFT JOIN occupant o ON o.leg_id = l.id AND o.person_id IS NOT DISTINCT FROM $4
+    WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR ($14 AND o.puppet_id IS NOT NULL))
+), m AS (
+    UPDATE member SET
+        last_message_at = c.last_message_at,
+        read_seq = CASE WHEN person_id = $4 AND $9::text IS NULL THEN c.last_seq ELSE read_seq END
+    FROM c WHERE conversation_id = $2 AND removed_at IS NULL AND $12
+)
+SELECT c.last_seq, pg_notify($15, $13) FROM c
+"""
+
+
+async def append(tx: Transaction, key: DataKey, conversation_id: ConversationId, draft: Draft) -> Appended:
+    """One entry more. A message or a client-visible notice moves the conversation up in the lists."""
+    entry_id = EntryId(uuid4())
+    sealed = None if draft.content is None else seal(key, conversation_id, entry_id, draft.content)
+    note = Notification(Change.ENTRY, conversation_id, entry_id, draft.target_id, draft.author_id)
+    row = await tx.fetchrow(
+        _APPEND, entry_id, conversation_id, draft.kind.value, draft.author_id, draft.target_id, sealed,
+        draft.request_id, draft.at, draft.automatic,
+        draft.origin and draft.origin.leg_id, draft.origin and draft.origin.event_id,
+        draft.kind is EntryKind.MESSAGE, note.to_json(), draft.to_clients, CHANNEL,
+    )  # fmt: skip
+    assert row is not None
+    return Appended(entry_id, row["last_seq"])
+
+
+def seal(key: DataKey, conversation_id: UUID, entry_id: UUID, content: Content) -> bytes:
+    text = json.dumps(content.to_json(), ensure_ascii=False, separators=(",", ":"))
+    return key.seal(text.encode(), f"{conversation_id}:{entry_id}")
+
+
+def unseal(key: DataKey, conversation_id: UUID, entry_id: UUID, sealed: bytes) -> Content:
+    return content_from_json(json.loads(key.open(sealed, f"{conversation_id}:{entry_id}")))

@@ -1,0 +1,196 @@
+"""What may be said, and said once: the same functions for the portal and for Matrix.
+
+Each takes an open transaction, decides through `policies.access`, and leaves an entry and its deliveries.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from bridge import journal
+from bridge.database import Transaction
+from bridge.errors import Invalid, NotFound
+from bridge.journal import Draft, Origin
+from bridge.sealing import Keyring
+from bridge.standing import Standing, standing
+from policies.access import Action
+from policies.content import Content, Reaction
+from policies.vocabulary import ConversationId, EntryId, EntryKind, PersonId
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    entry_id: EntryId
+    seq: int
+    fresh: bool
+    """False: this very request was carried out before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An earlier entry that an edit, a deletion, a reaction or a reply is about."""
+
+    id: EntryId
+    kind: EntryKind
+    author_id: PersonId | None
+    deleted: bool
+    seq: int
+
+
+async def post(
+    tx: Transaction,
+    keyring: Keyring,
+    *,
+    author: PersonId,
+    conversation: ConversationId,
+    content: Content,
+    at: datetime,
+    reply_to: EntryId | None = None,
+    request_id: UUID | None = None,
+    origin: Origin | None = None,
+    automatic: str | None = None,
+) -> Posted:
+    """A message. A `request_id` that was carried out already gives what it gave then."""
+    where = await standing(tx, author, conversation)
+    where.require(Action.POST)
+    if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
+        return earlier
+    if reply_to is not None:
+        await _target(tx, where, reply_to)
+    draft = Draft(EntryKind.MESSAGE, at, content, author, reply_to, request_id, automatic, origin)
+    return await _append(tx, keyring, where, draft)
+
+
+async def edit(
+    tx: Transaction,
+    keyring: Keyring,
+    *,
+    author: PersonId,
+    conversation: ConversationId,
+    entry: EntryId,
+    content: Content,
+    at: datetime,
+    request_id: UUID | None = None,
+    origin: Origin | None = None,
+) -> Posted:
+    """Other words for one's own message; the ones before stay in the journal."""
+    where = await standing(tx, author, conversation)
+    target = await _own(tx, where, entry, Action.EDIT_OWN)
+    if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
+        return earlier
+    if target.deleted:
+        raise Invalid("deleted", "This message has been deleted, so it can't be edited any more.")
+    draft = Draft(EntryKind.EDIT, at, content, author, entry, request_id, None, origin)
+    posted = await _append(tx, keyring, where, draft)
+    await tx.execute("UPDATE entry SET edit_id = $2 WHERE id = $1", entry, posted.entry_id)
+    return posted
+
+
+async def delete(
+    tx: Transaction,
+    keyring: Keyring,
+    *,
+    author: PersonId,
+    conversation: ConversationId,
+    entry: EntryId,
+    at: datetime,
+    origin: Origin | None = None,
+) -> Posted | None:
+    """Take one's own message back everywhere. None: it was deleted before.
+
+    What has not gone out yet never will; what has is redacted by the deletion's own deliveries.
+    """
+    where = await standing(tx, author, conversation)
+    await _own(tx, where, entry, Action.DELETE_OWN)
+    marked = await tx.fetchval(
+        "UPDATE entry SET deleted_at = $2, deleted_by = $3 WHERE id = $1 AND deleted_at IS NULL RETURNING id",
+        entry, at, author,
+    )  # fmt: skip
+    if marked is None:
+        return None
+    await tx.execute(
+        "UPDATE delivery SET state = 'cancelled' WHERE state = 'pending' AND entry_id IN"
+        " (SELECT $1::uuid UNION ALL SELECT id FROM entry WHERE target_id = $1 AND kind IN ('edit', 'reaction'))",
+        entry,
+    )
+    return await _append(tx, keyring, where, Draft(EntryKind.DELETION, at, None, author, entry, origin=origin))
+
+
+async def react(
+    tx: Transaction,
+    keyring: Keyring,
+    *,
+    author: PersonId,
+    conversation: ConversationId,
+    entry: EntryId,
+    reaction: Reaction,
+    at: datetime,
+    origin: Origin | None = None,
+) -> Posted | None:
+    """A reaction to a message; None when that message is gone."""
+    where = await standing(tx, author, conversation)
+    where.require(Action.POST)
+    target = await _target(tx, where, entry)
+    if target.deleted or target.kind is not EntryKind.MESSAGE:
+        return None
+    return await _append(tx, keyring, where, Draft(EntryKind.REACTION, at, reaction, author, entry, origin=origin))
+
+
+async def unreact(
+    tx: Transaction,
+    keyring: Keyring,
+    *,
+    author: PersonId,
+    conversation: ConversationId,
+    reaction: EntryId,
+    at: datetime,
+    origin: Origin | None = None,
+) -> Posted | None:
+    """Take one's own reaction back; None when it was taken back before."""
+    where = await standing(tx, author, conversation)
+    target = await _target(tx, where, reaction)
+    if target.kind is not EntryKind.REACTION or target.author_id != author:
+        raise NotFound
+    gone = await tx.fetchval(
+        "UPDATE entry SET deleted_at = $2, deleted_by = $3 WHERE id = $1 AND deleted_at IS NULL RETURNING id",
+        reaction, at, author,
+    )  # fmt: skip
+    if gone is None:
+        return None
+    await tx.execute("UPDATE delivery SET state = 'cancelled' WHERE state = 'pending' AND entry_id = $1", reaction)
+    draft = Draft(EntryKind.REACTION_REMOVED, at, None, author, reaction, origin=origin)
+    return await _append(tx, keyring, where, draft)
+
+
+async def target_in(tx: Transaction, conversation: ConversationId, entry: EntryId) -> Target | None:
+    row = await tx.fetchrow(
+        "SELECT id, kind, author_id, deleted_at IS NOT NULL AS deleted, seq FROM entry"
+        " WHERE id = $1 AND conversation_id = $2",
+        entry, conversation,
+    )  # fmt: skip
+    return row and Target(EntryId(row["id"]), EntryKind(row["kind"]), row["author_id"], row["deleted"], row["seq"])
+
+
+async def _target(tx: Transaction, where: Standing, entry: EntryId) -> Target:
+    target = await target_in(tx, where.conversation_id, entry)
+    if target is None or target.seq <= where.joined_seq:
+        raise NotFound
+    return target
+
+
+async def _own(tx: Transaction, where: Standing, entry: EntryId, action: Action) -> Target:
+    where.require(action)
+    target = await _target(tx, where, entry)
+    if target.kind is not EntryKind.MESSAGE or target.author_id != where.person_id:
+        raise Invalid("not_yours", "Only the person who wrote a message can change it.")
+    return target
+
+
+async def _earlier(tx: Transaction, author: PersonId, request_id: UUID) -> Posted | None:
+    row = await tx.fetchrow("SELECT id, seq FROM entry WHERE author_id = $1 AND request_id = $2", author, request_id)
+    return row and Posted(EntryId(row["id"]), row["seq"], fresh=False)
+
+
+async def _append(tx: Transaction, keyring: Keyring, where: Standing, draft: Draft) -> Posted:
+    appended = await journal.append(tx, where.key(keyring), where.conversation_id, draft)
+    return Posted(appended.id, appended.seq, fresh=True)

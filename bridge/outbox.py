@@ -1,0 +1,175 @@
+"""The outbox: what is still to be carried to each leg, in the order of the journal.
+
+A delivery is pending, then prepared (its ciphertext and transaction id are stored), then sent. Only what
+was prepared is ever sent, and what was prepared is sent again as it is after a crash: never twice.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bridge.database import Transaction
+from bridge.errors import SealBroken
+from bridge.feed import CHANNEL, Change, Notification
+from bridge.journal import unseal
+from bridge.sealing import Keyring
+from policies.content import Content
+from policies.vocabulary import ConversationId, EntryId, EntryKind, LegId, MatrixUserId, RoomId
+
+DUE = "d.state IN ('pending', 'prepared')"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One delivery. `target_event`: the event that it is about, as this leg knows it."""
+
+    id: int
+    entry_id: EntryId
+    kind: EntryKind
+    state: str
+    content: Content | None
+    puppet_id: UUID
+    puppet_user: str
+    puppet_device: str
+    target_id: EntryId | None
+    target_state: str | None
+    target_event: str | None
+    attempts: int
+    txn_id: str | None
+    payload: str | None
+    prepared_at: datetime | None
+    due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one leg has to carry now, oldest first."""
+
+    leg_id: LegId
+    conversation_id: ConversationId
+    user_id: MatrixUserId
+    room_id: RoomId
+    items: tuple[Item, ...]
+
+
+async def legs_due(tx: Transaction, conversations: Collection[UUID] | None = None) -> list[LegId]:
+    """Open, unheld legs with something to carry; of all conversations, or of these."""
+    which = "" if conversations is None else " AND l.conversation_id = ANY($1)"
+    rows = await tx.fetch(
+        "SELECT l.id FROM leg l WHERE l.state = 'open' AND l.hold IS NULL" + which + " AND EXISTS"
+        f" (SELECT FROM delivery d WHERE d.leg_id = l.id AND {DUE} AND d.next_attempt_at <= now())",
+        *([] if conversations is None else [list(conversations)]),
+    )
+    return [LegId(row["id"]) for row in rows]
+
+
+async def load(tx: Transaction, keyring: Keyring, leg: LegId, limit: int = 25) -> Load | None:
+    """The next deliveries of a leg; None when it has nothing to carry, or is held or ended."""
+    rows = await tx.fetch(
+        "SELECT l.conversation_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id, d.state, d.puppet_id,"
+        " d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now() AS due,"
+        " p.user_id AS puppet_user, p.device_id AS puppet_device, e.kind, e.sealed, e.target_id,"
+        " t.state AS target_state, t.event_id AS target_event"
+        " FROM leg l JOIN conversation c ON c.id = l.conversation_id JOIN delivery d ON d.leg_id = l.id"
+        " JOIN entry e ON e.id = d.entry_id JOIN puppet p ON p.id = d.puppet_id"
+        " LEFT JOIN delivery t ON t.leg_id = l.id AND t.entry_id = e.target_id"
+        f" WHERE l.id = $1 AND l.state = 'open' AND l.hold IS NULL AND {DUE} ORDER BY d.id LIMIT $2",
+        leg, limit,
+    )  # fmt: skip
+    if not rows:
+        return None
+    first = rows[0]
+    return Load(
+        leg, ConversationId(first["conversation_id"]), MatrixUserId(first["user_id"]), RoomId(first["room_id"]),
+        tuple(_item(keyring, row) for row in rows),
+    )  # fmt: skip
+
+
+def _item(keyring: Keyring, row: Any) -> Item:
+    content = None
+    if row["sealed"] is not None and row["state"] == "pending":
+        try:
+            key = keyring.unwrap(row["wrapped_key"], str(row["conversation_id"]))
+            content = unseal(key, row["conversation_id"], row["entry_id"], row["sealed"])
+        except (SealBroken, ValueError, KeyError):
+            content = None
+    return Item(
+        row["id"], EntryId(row["entry_id"]), EntryKind(row["kind"]), row["state"], content, row["puppet_id"],
+        row["puppet_user"], row["puppet_device"], row["target_id"], row["target_state"], row["target_event"],
+        row["attempts"], row["txn_id"], row["payload"], row["prepared_at"], row["due"],
+    )  # fmt: skip
+
+
+async def still_pending(tx: Transaction, ids: Sequence[int]) -> set[int]:
+    """Lock those that are to be prepared; one that was cancelled meanwhile is not among them."""
+    rows = await tx.fetch("SELECT id FROM delivery WHERE id = ANY($1) AND state = 'pending' FOR UPDATE", list(ids))
+    return {row["id"] for row in rows}
+
+
+async def prepared(tx: Transaction, made: Sequence[tuple[int, str, str]]) -> None:
+    """Store (delivery, transaction id, payload): from here on exactly this goes out."""
+    await tx.execute(
+        "UPDATE delivery d SET state = 'prepared', txn_id = x.txn_id, payload = x.payload, prepared_at = now()"
+        " FROM unnest($1::bigint[], $2::text[], $3::text[]) AS x(id, txn_id, payload) WHERE d.id = x.id",
+        [m[0] for m in made], [m[1] for m in made], [m[2] for m in made],
+    )  # fmt: skip
+
+
+async def sent(tx: Transaction, conversation: ConversationId, done: Sequence[tuple[int, str | None]]) -> None:
+    """(delivery, event id): there. Its ciphertext is not needed any more."""
+    await tx.execute(
+        "WITH done AS (UPDATE delivery d SET state = 'sent', event_id = x.event_id, payload = NULL, sent_at = now(),"
+        " error = NULL FROM unnest($1::bigint[], $2::text[]) AS x(id, event_id) WHERE d.id = x.id)"
+        " SELECT pg_notify($3, $4)",
+        [d[0] for d in done], [d[1] for d in done], CHANNEL, Notification(Change.DELIVERY, conversation).to_json(),
+    )  # fmt: skip
+
+
+async def failed(tx: Transaction, load: Load, item: Item, error: str) -> None:
+    """It will not go out: the homeserver refuses it for good. The portal says so (M13)."""
+    await _end(tx, load.conversation_id, [item.id], "failed", error)
+
+
+async def cancel(tx: Transaction, load: Load, ids: Sequence[int], reason: str) -> None:
+    """There is nothing to carry: what it is about never went to this leg."""
+    await _end(tx, load.conversation_id, ids, "cancelled", reason)
+
+
+async def _end(tx: Transaction, conversation: ConversationId, ids: Sequence[int], state: str, error: str) -> None:
+    await tx.execute(
+        "WITH done AS (UPDATE delivery SET state = $2, error = $3, payload = NULL WHERE id = ANY($1))"
+        " SELECT pg_notify($4, $5)",
+        list(ids), state, error, CHANNEL, Notification(Change.DELIVERY, conversation).to_json(),
+    )  # fmt: skip
+
+
+async def postponed(tx: Transaction, load: Load, item: Item, error: str, pause_seconds: float) -> None:
+    """Not now. Everything behind it in this leg waits with it: the order is kept."""
+    await tx.execute(
+        "WITH done AS (UPDATE delivery SET attempts = attempts + 1, error = $2,"
+        " next_attempt_at = now() + make_interval(secs => $3) WHERE id = $1) SELECT pg_notify($4, $5)",
+        item.id, error, pause_seconds, CHANNEL, Notification(Change.DELIVERY, load.conversation_id).to_json(),
+    )  # fmt: skip
+
+
+async def events_about(tx: Transaction, leg: LegId, entry: EntryId) -> list[tuple[EntryId, str]]:
+    """A message's events in a leg, its edits first: all that a deletion has to redact."""
+    rows = await tx.fetch(
+        "SELECT d.entry_id, d.event_id FROM delivery d JOIN entry e ON e.id = d.entry_id"
+        " WHERE d.leg_id = $1 AND d.event_id IS NOT NULL AND d.state IN ('sent', 'origin')"
+        " AND (e.id = $2 OR (e.target_id = $2 AND e.kind = 'edit')) ORDER BY d.id DESC",
+        leg, entry,
+    )  # fmt: skip
+    return [(EntryId(row["entry_id"]), row["event_id"]) for row in rows]
+
+
+async def entry_of_event(tx: Transaction, leg: LegId, event_id: str) -> tuple[EntryId, EntryKind, int] | None:
+    """The entry behind an event of a leg, with its seq."""
+    row = await tx.fetchrow(
+        "SELECT e.id, e.kind, e.seq FROM delivery d JOIN entry e ON e.id = d.entry_id"
+        " WHERE d.leg_id = $1 AND d.event_id = $2",
+        leg, event_id,
+    )  # fmt: skip
+    return row and (EntryId(row["id"]), EntryKind(row["kind"]), row["seq"])

@@ -1,0 +1,79 @@
+"""Events of a leg that could not become entries: kept as ciphertext, tried again, shown by id (M13)."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from bridge.database import Transaction
+
+FOREVER = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    room_id: str
+    event_id: str
+    sender: str
+    reason: str
+    raw: dict[str, Any]
+    attempts: int
+    notice_id: UUID | None
+
+
+_COLUMNS = "room_id, event_id, sender, reason, raw, attempts, notice_id"
+
+
+async def park(
+    tx: Transaction, *, leg: UUID | None, room_id: str, event: dict[str, Any], reason: str, again_in: float | None
+) -> bool:
+    """Keep it; `again_in` seconds until it is tried again, None when that can't help. False: it was kept before."""
+    made = await tx.fetchval(
+        "INSERT INTO parked_event (room_id, event_id, leg_id, sender, reason, raw, next_attempt_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7::float8))"
+        " ON CONFLICT DO NOTHING RETURNING event_id",
+        room_id, event["event_id"], leg, event["sender"], reason, event, again_in,
+    )  # fmt: skip
+    return made is not None
+
+
+async def due(tx: Transaction, limit: int = 50) -> list[Parked]:
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM parked_event WHERE resolved_at IS NULL AND next_attempt_at <= now()"
+        " ORDER BY next_attempt_at LIMIT $1",
+        limit,
+    )
+    return [Parked(**row) for row in rows]
+
+
+async def of_session(tx: Transaction, room_id: str, session_id: str) -> list[Parked]:
+    """Those that wait for this Megolm session, in the order they came."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM parked_event WHERE resolved_at IS NULL AND room_id = $1"
+        " AND raw->'content'->>'session_id' = $2 ORDER BY received_at, event_id FOR UPDATE",
+        room_id, session_id,
+    )  # fmt: skip
+    return [Parked(**row) for row in rows]
+
+
+async def resolved(tx: Transaction, parked: Parked) -> None:
+    """It became an entry after all; its notice goes."""
+    await tx.execute(
+        "UPDATE parked_event SET resolved_at = now(), next_attempt_at = NULL WHERE room_id = $1 AND event_id = $2",
+        parked.room_id, parked.event_id,
+    )  # fmt: skip
+    if parked.notice_id is not None:
+        await tx.execute("UPDATE entry SET deleted_at = now() WHERE id = $1", parked.notice_id)
+
+
+async def tried(tx: Transaction, parked: Parked, reason: str, again_in: float | None) -> None:
+    await tx.execute(
+        "UPDATE parked_event SET attempts = attempts + 1, reason = $3,"
+        " next_attempt_at = now() + make_interval(secs => $4::float8) WHERE room_id = $1 AND event_id = $2",
+        parked.room_id, parked.event_id, reason, again_in,
+    )  # fmt: skip
+
+
+async def set_notice(tx: Transaction, room_id: str, event_id: str, notice: UUID) -> None:
+    await tx.execute(
+        "UPDATE parked_event SET notice_id = $3 WHERE room_id = $1 AND event_id = $2", room_id, event_id, notice
+    )

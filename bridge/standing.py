@@ -1,0 +1,65 @@
+"""How a person stands to a conversation. Whoever reads or changes one asks here first.
+
+An outsider gets the same answer for a conversation of others as for one that doesn't exist (S4).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from bridge.database import Transaction
+from bridge.errors import NotAllowed, NotFound
+from bridge.sealing import DataKey, Keyring
+from policies import access
+from policies.access import Action, ConversationState, Relation
+from policies.vocabulary import ConversationId, ConversationKind, MemberId, PersonId, Refusal, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    person_id: PersonId
+    role: Role
+    conversation_id: ConversationId
+    kind: ConversationKind
+    organiser_id: PersonId
+    closed: bool
+    wrapped_key: bytes | None
+    member_id: MemberId
+    joined_seq: int
+    read_seq: int
+
+    @property
+    def relation(self) -> Relation:
+        return Relation.ORGANISER if self.organiser_id == self.person_id else Relation.MEMBER
+
+    def key(self, keyring: Keyring) -> DataKey:
+        return keyring.unwrap(self.wrapped_key, str(self.conversation_id))
+
+    def require(self, action: Action) -> None:
+        """Raises NotAllowed with the words of the policy."""
+        verdict = access.decide(action, self.role, self.relation, ConversationState(self.kind, self.closed))
+        if isinstance(verdict, Refusal):
+            raise NotAllowed(verdict.code, verdict.words)
+
+
+async def standing(tx: Transaction, person_id: UUID, conversation_id: UUID) -> Standing:
+    """Raises NotFound for who isn't a member now."""
+    row = await tx.fetchrow(
+        "SELECT c.id, c.kind, c.organiser_id, c.closed_at IS NOT NULL AS closed, c.wrapped_key,"
+        " m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role"
+        " FROM member m JOIN conversation c ON c.id = m.conversation_id JOIN person p ON p.id = m.person_id"
+        " WHERE m.conversation_id = $1 AND m.person_id = $2 AND m.removed_at IS NULL",
+        conversation_id,
+        person_id,
+    )
+    if row is None:
+        raise NotFound
+    return from_row(row)
+
+
+def from_row(row: Any) -> Standing:
+    return Standing(
+        PersonId(row["person_id"]), Role(row["role"]), ConversationId(row["id"]), ConversationKind(row["kind"]),
+        PersonId(row["organiser_id"]), row["closed"], row["wrapped_key"], MemberId(row["member_id"]),
+        row["joined_seq"], row["read_seq"],
+    )  # fmt: skip
