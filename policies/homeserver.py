@@ -7,7 +7,8 @@
 Our own users and the server's administrators pass; everybody else is an ordinary account.
 
 ``check_event_allowed`` is left alone on purpose: for every event, ours too, Synapse first loads the room's
-whole state for it. The other callbacks see the same requests with what they carry: ``check_event_for_spam``
+whole state for it (CPU an event: 0.23 ms with 3 members, 0.50 ms with 27; the callbacks used here: 0.12 ms
+in any room). The other callbacks see the same requests with what they carry: ``check_event_for_spam``
 every event but memberships, ``user_may_send_state_event`` the content of ``PUT /state``,
 ``user_may_join_room`` every join, a change of name or picture included (Synapse 1.163,
 ``handlers/message.py``, ``handlers/room_member.py``).

@@ -1,0 +1,87 @@
+"""The words of what happened to a conversation, for whoever reads them.
+
+A notice is stored as a code with ids. Staff read names; clients read what ``naming`` gives them, and nothing
+at all of what is the team's own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from uuid import UUID
+
+from policies.content import Notice
+from policies.naming import Audience
+from policies.vocabulary import PersonId
+
+# code → (for staff, for clients); None: this reader isn't told. "{person}" is who it is about.
+WORDS: Mapping[str, tuple[str | None, str | None]] = {
+    "started": ("Conversation started", None),
+    "member_added": ("{person} was added", "{person} joined"),
+    "member_removed": ("{person} was removed", "{person} left"),
+    "member_left": ("{person} left", "{person} left"),
+    "closed": (
+        "Conversation closed. It can still be read.",
+        "This conversation has been closed. You can still read it, but not write here any more.",
+    ),
+    "renamed": ("Title changed", None),
+    "waiting_to_sign_in": (
+        "{person} hasn’t signed in to chat yet. Your messages will reach them when they do.",
+        None,
+    ),
+    "signed_in": ("{person} signed in to chat", None),
+    "left_room": (
+        "{person} left this chat in their app. Your messages wait until they come back.",
+        None,
+    ),
+    "identity_changed": (
+        "{person}’s security details have changed, as after a reinstalled app. Please check with them, for "
+        "example by phone, that it was them. Until you confirm, nothing is sent to them.",
+        None,
+    ),
+    "identity_released": ("Confirmed that this is {person}. Waiting messages are being sent.", None),
+    "undecryptable": (
+        "A message from {person} could not be read. Please ask them to send it again.",
+        "Your last message could not be read here. Please send it again.",
+    ),
+    "unreadable": (
+        "{person} sent something that could not be read. Please ask them to send it another way.",
+        "What you sent could not be read here. Please try it another way.",
+    ),
+    "message_too_long": (
+        "{person} sent a message that was too long to be delivered. They have been told.",
+        "Your message was too long and was not delivered. Please send it in shorter parts.",
+    ),
+    "attachment_lost": (
+        "A file from {person} could not be fetched. Please ask them to send it again.",
+        "Your file could not be fetched. Please send it again.",
+    ),
+    "delivery_failed": (
+        "A message could not be delivered to {person}. Please try again, or ask Client Care for help.",
+        None,
+    ),
+    "chat_off": (
+        None,
+        "Your chat is switched off at the moment, so this message was not delivered to anybody. "
+        "You can still read everything here.",
+    ),
+    "client_archived": ("{person} is archived", None),
+    "client_active": ("{person} is active again", None),
+}
+
+_SOMEBODY = "Somebody"
+
+
+def words(notice: Notice, audience: Audience, name_of: Callable[[PersonId], str]) -> str | None:
+    """The line to show, or None for nothing.
+
+    ``name_of`` gives names as this reader may see them. An unknown code is shown to staff by its name (a
+    newer process may have written it) and to clients not at all.
+    """
+    known = WORDS.get(notice.code)
+    if known is None:
+        return notice.code.replace("_", " ").capitalize() if audience is Audience.STAFF else None
+    template = known[0] if audience is Audience.STAFF else known[1]
+    if template is None or "{person}" not in template:
+        return template
+    person = notice.params.get("person")
+    return template.replace("{person}", name_of(PersonId(UUID(str(person)))) if person else _SOMEBODY)
