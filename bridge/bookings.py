@@ -9,11 +9,15 @@ from datetime import datetime
 
 from bridge import messages, participants, people
 from bridge.database import Transaction
-from bridge.errors import BookingConflict, Invalid, NotAllowed
+from bridge.errors import BookingConflict, Invalid, NotAllowed, PersonUnknown
 from bridge.sealing import Keyring
-from policies import phrases
+from policies import contact
+from policies.chat_settings import in_force
 from policies.content import Text
-from policies.vocabulary import ConversationId, PersonId, PersonStatus, Role
+from policies.vocabulary import ConversationId, Person, PersonId, PersonStatus, Role
+
+WELCOME = "welcome"
+"""What `entry.automatic` says of the welcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +32,100 @@ async def report(
     tx: Transaction,
     keyring: Keyring,
     *,
+    platform_booking_id: str,
+    client: PersonId,
+    therapist: PersonId,
+    starts_at: datetime | None,
+    practice: str,
+    at: datetime,
+) -> Outcome:
+    """Keep the booking, and do what a first one of these two brings. Reported again, it has moved.
+
+    A new booking makes an archived client active again (P8). Raises BookingConflict when the id belongs
+    to another pair, Invalid when they aren't a client and a therapist, PersonUnknown.
+    """
+    pair = await _pair(tx, keyring, client, therapist)
+    fresh = await _keep(tx, platform_booking_id, client, therapist, starts_at, at)
+    if fresh and pair[0].status is PersonStatus.ARCHIVED:
+        await people.update(tx, keyring, client, status=PersonStatus.ACTIVE)
+    conversation, opened = await participants.open_direct(
+        tx, keyring, therapist=therapist, client=client, at=at
+    )
+    welcomed = await _welcome(tx, keyring, conversation, pair, practice, at)
+    return Outcome(conversation, fresh, opened, welcomed)
+
+
+async def _pair(
+    tx: Transaction, keyring: Keyring, client: PersonId, therapist: PersonId
+) -> tuple[Person, Person]:
+    found = await people.get_many(tx, keyring, [client, therapist])
+    if client not in found or therapist not in found:
+        raise PersonUnknown
+    if found[client].role is not Role.CLIENT:
+        raise Invalid("not_a_client", "The booking's client isn't a client here.")
+    if found[therapist].role is not Role.THERAPIST:
+        raise Invalid("not_a_therapist", "The booking's therapist isn't a therapist here.")
+    return found[client], found[therapist]
+
+
+async def _keep(
+    tx: Transaction,
     platform_id: str,
     client: PersonId,
     therapist: PersonId,
     starts_at: datetime | None,
     at: datetime,
-) -> Outcome:
-    """Keep the booking and do what a first one brings. Reported again with another time, it has moved.
+) -> bool:
+    """True when it is new. A second report of the same id waits for the first to commit."""
+    made = await tx.fetchval(
+        "INSERT INTO booking (platform_id, client_id, therapist_id, starts_at, reported_at)"
+        " VALUES ($1, $2, $3, $4, $5) ON CONFLICT (platform_id) DO NOTHING RETURNING true",
+        platform_id, client, therapist, starts_at, at,
+    )  # fmt: skip
+    if made:
+        return True
+    moved = await tx.fetchval(
+        "UPDATE booking SET starts_at = coalesce($4, starts_at)"
+        " WHERE platform_id = $1 AND client_id = $2 AND therapist_id = $3 RETURNING true",
+        platform_id, client, therapist, starts_at,
+    )  # fmt: skip
+    if moved is None:
+        raise BookingConflict
+    return False
 
-    Raises BookingConflict when the id belongs to another pair, Invalid when they aren't a client and a
-    therapist, PersonUnknown.
-    """
-    await _check_pair(tx, keyring, client, therapist)
-    fresh = await _keep(tx, platform_id, client, therapist, starts_at, at)
-    if fresh:
-        await tx.execute(
-            "UPDATE person SET status = 'active', updated_at = now() WHERE id = $1 AND status = 'archived'", client
-        )
-    conversation, opened = await participants.open_direct(tx, keyring, therapist=therapist, client=client, at=at)
-    welcomed = await _welcome(tx, keyring, conversation, therapist, client, at)
-    return Outcome(conversation, fresh, opened, welcomed)
+
+async def _welcome(
+    tx: Transaction,
+    keyring: Keyring,
+    conversation: ConversationId,
+    pair: tuple[Person, Person],
+    practice: str,
+    at: datetime,
+) -> bool:
+    """Say hello, once for ever. Who loses the conditional update has been overtaken by who won it."""
+    client, therapist = pair
+    row = await tx.fetchrow(
+        "UPDATE conversation c SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL"
+        " RETURNING EXISTS (SELECT FROM entry e"
+        " WHERE e.conversation_id = c.id AND e.author_id = c.organiser_id) AS has_written",
+        conversation, at,
+    )  # fmt: skip
+    if row is None:
+        return False
+    so_far = contact.Contact(opened_by_staff=row["has_written"], booked=True)
+    # The switches of P5 come with their tables; until then everybody's chat is on.
+    direct = in_force(client=None, groups={}, everyone=True)
+    if not contact.on_booking(so_far, has_thread=True, archived=False, direct=direct).send_welcome:
+        return False
+    own = await people.welcome_text(tx, keyring, therapist.id)
+    words = contact.welcome(own, client=client.name, therapist=therapist.name, practice=practice)
+    try:
+        async with tx.transaction():
+            await messages.post(
+                tx, keyring, author=therapist.id, conversation=conversation, content=Text(words), at=at,
+                automatic=WELCOME,
+            )  # fmt: skip
+    except NotAllowed:
+        # The thread was closed before anybody said a word: the booking stands, the welcome has no place.
+        return False
+    return True

@@ -20,9 +20,7 @@ from bridge.standing import standing
 from policies import naming
 from policies.access import Action
 from policies.content import Content, clean_text
-from policies.vocabulary import ConversationId, ConversationKind, EntryId, Person, PersonId, PersonStatus
-
-MAX_TITLE = 120
+from policies.vocabulary import ConversationId, ConversationKind, EntryId, Member, Person, PersonId, PersonStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ SELECT c.id, c.kind, c.organiser_id, c.wrapped_key, c.title_sealed, c.last_messa
     c.closed_at IS NOT NULL AS closed, m.read_seq, m.joined_seq, m.last_message_at AS at,
     e.id AS last_id, e.author_id, e.sealed, e.deleted_at, x.id AS edit_id, x.sealed AS edit_sealed,
     ARRAY(SELECT o.person_id FROM member o WHERE o.conversation_id = c.id AND o.removed_at IS NULL
-          AND o.person_id <> m.person_id ORDER BY o.joined_at, o.id) AS others,
+          ORDER BY o.joined_at, o.id) AS roster,
     ARRAY(SELECT ROW(lm.person_id, l.hold) FROM leg l JOIN member lm ON lm.id = l.member_id
           WHERE l.conversation_id = c.id AND l.hold IS NOT NULL AND l.state <> 'ended') AS holds
 FROM member m
@@ -111,8 +109,8 @@ async def rename(
     where = await standing(tx, actor, conversation)
     where.require(Action.RENAME)
     title = " ".join(clean_text(title).split())
-    if len(title) > MAX_TITLE:
-        raise Invalid("too_long", f"A title can have up to {MAX_TITLE} characters; this one has {len(title)}.")
+    if len(title) > naming.TITLE_LIMIT:
+        raise Invalid("too_long", f"A title can have up to {naming.TITLE_LIMIT} characters; this one has {len(title)}.")
     sealed = where.key(keyring).seal(title.encode(), f"{conversation}:title") if title else None
     await tx.execute("UPDATE conversation SET title_sealed = $2 WHERE id = $1", conversation, sealed)
     await notify(tx, Notification(Change.CONVERSATION, conversation))
@@ -131,35 +129,36 @@ async def staff_of(tx: Transaction, conversation: ConversationId) -> list[Person
 async def _matching(tx: Transaction, keyring: Keyring, actor: PersonId, search: str) -> list[UUID]:
     rows = await tx.fetch(
         "SELECT c.id, c.wrapped_key, c.title_sealed, ARRAY(SELECT o.person_id FROM member o"
-        " WHERE o.conversation_id = c.id AND o.removed_at IS NULL AND o.person_id <> $1) AS others"
+        " WHERE o.conversation_id = c.id AND o.removed_at IS NULL AND o.person_id <> $1) AS roster"
         " FROM member m JOIN conversation c ON c.id = m.conversation_id"
         " WHERE m.person_id = $1 AND m.removed_at IS NULL AND m.archived_at IS NULL",
         actor,
     )
-    persons = await people.get_many(tx, keyring, {p for row in rows for p in row["others"]})
+    persons = await people.get_many(tx, keyring, {p for row in rows for p in row["roster"]})
     wanted = people.folded_words(search)
 
     def texts(row: Any) -> str:
-        names = " ".join(persons[p].name.full for p in row["others"] if p in persons)
+        names = " ".join(persons[p].name.full for p in row["roster"] if p in persons)
         return f"{_own_title(keyring, row) or ''} {names}"
 
     return [row["id"] for row in rows if people.matches(wanted, people.folded_words(texts(row)))]
 
 
 async def _rows(tx: Transaction, keyring: Keyring, actor: PersonId, rows: Sequence[Any]) -> list[Row]:
-    persons = await people.get_many(tx, keyring, {PersonId(p) for row in rows for p in row["others"]})
+    persons = await people.get_many(tx, keyring, {PersonId(p) for row in rows for p in row["roster"]})
     return [_row(keyring, actor, row, persons) for row in rows]
 
 
 def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Person]) -> Row:
-    others = tuple(persons[p] for p in row["others"] if p in persons)
+    roster = [Member(persons[p], n) for n, p in enumerate(row["roster"]) if p in persons]
+    kind, organiser = ConversationKind(row["kind"]), PersonId(row["organiser_id"])
     own_title = _own_title(keyring, row)
     last = None
     if row["last_id"] is not None:
         last = LastLine(EntryId(row["last_id"]), row["author_id"], _last_content(keyring, row))
     return Row(
-        ConversationId(row["id"]), ConversationKind(row["kind"]), own_title or naming.default_title(others),
-        own_title is not None, row["organiser_id"] == actor, others, last, row["last_message_seq"], row["at"],
+        ConversationId(row["id"]), kind, naming.title(own_title, kind, roster, actor, organiser),
+        own_title is not None, organiser == actor, tuple(m.person for m in roster if m.person.id != actor), last, row["last_message_seq"], row["at"],
         row["last_message_seq"] > max(row["read_seq"], row["joined_seq"]), row["read_seq"],
         tuple((PersonId(person), hold) for person, hold in row["holds"]), row["closed"],
     )  # fmt: skip

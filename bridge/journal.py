@@ -37,6 +37,8 @@ class Draft:
     automatic: str | None = None
     origin: Origin | None = None
     to_clients: bool = True
+    only_leg: LegId | None = None
+    """Of the clients, only this one gets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ WITH c AS (
     FROM c CROSS JOIN leg l
     JOIN member m ON m.id = l.member_id AND m.removed_at IS NULL
     LEFT JOIN occupant o ON o.leg_id = l.id AND o.person_id IS NOT DISTINCT FROM $4
-    WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR ($14 AND o.puppet_id IS NOT NULL))
+    WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR ($14 AND o.puppet_id IS NOT NULL
+        AND ($16::uuid IS NULL OR l.id = $16)))
 ), m AS (
     UPDATE member SET
         last_message_at = c.last_message_at,
@@ -86,7 +89,7 @@ async def append(tx: Transaction, key: DataKey, conversation_id: ConversationId,
         _APPEND, entry_id, conversation_id, draft.kind.value, draft.author_id, draft.target_id, sealed,
         draft.request_id, draft.at, draft.automatic,
         draft.origin and draft.origin.leg_id, draft.origin and draft.origin.event_id,
-        draft.kind is EntryKind.MESSAGE, note.to_json(), draft.to_clients, CHANNEL,
+        draft.kind is EntryKind.MESSAGE, note.to_json(), draft.to_clients, CHANNEL, draft.only_leg,
     )  # fmt: skip
     assert row is not None
     return Appended(entry_id, row["last_seq"])

@@ -129,7 +129,7 @@ async def react(
 ) -> Posted | None:
     """A reaction to a message; None when that message is gone."""
     where = await standing(tx, author, conversation)
-    where.require(Action.POST)
+    where.require(Action.REACT)
     target = await _target(tx, where, entry)
     if target.deleted or target.kind is not EntryKind.MESSAGE:
         return None
@@ -179,10 +179,8 @@ async def _target(tx: Transaction, where: Standing, entry: EntryId) -> Target:
 
 
 async def _own(tx: Transaction, where: Standing, entry: EntryId, action: Action) -> Target:
-    where.require(action)
     target = await _target(tx, where, entry)
-    if target.kind is not EntryKind.MESSAGE or target.author_id != where.person_id:
-        raise Invalid("not_yours", "Only the person who wrote a message can change it.")
+    where.require(action, own=target.kind is EntryKind.MESSAGE and target.author_id == where.person_id)
     return target
 
 

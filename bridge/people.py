@@ -213,13 +213,19 @@ def normalised(email: str) -> str:
     return unicodedata.normalize("NFKC", email).strip().casefold()
 
 
+# Letters that Unicode doesn't take apart, and that keyboards elsewhere don't have.
+_PLAIN_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"}
+)
+
+
 def folded_words(text: str) -> tuple[str, ...]:
     """ "José-María" → ("jose", "maria"): what a search compares."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    plain = "".join(c for c in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(c))
     # An apostrophe belongs to its word ("O'Neill"); every other mark ends one.
     letters = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in plain)
-    return tuple(letters.split())
+    return tuple(letters.translate(_PLAIN_LETTERS).split())
 
 
 def matches(wanted: tuple[str, ...], words: tuple[str, ...]) -> bool:
