@@ -1,13 +1,13 @@
 """Who may do what with which conversation: one table, and the words that a refusal is read in.
 
-Every page, every API call and every event from a room asks ``may``. To somebody outside a conversation
+Every page, every API call and every event from a room asks ``decide``. To somebody outside a conversation
 each answer is the same "not found" that a conversation which doesn't exist gets (S4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from policies.vocabulary import ALLOWED, ConversationKind, Member, PersonId, Refusal, Role, Verdict
@@ -92,7 +92,7 @@ class Rule:
     words: str
     kinds: frozenset[ConversationKind] = _KINDS
     kind_words: str = ""
-    when_closed: Refusal | None = field(default=None)
+    when_closed: Refusal | None = None
     own_only: bool = False
 
 
@@ -179,25 +179,32 @@ TABLE: dict[Action, Rule] = {
 }
 
 
-def may(
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    kind: ConversationKind
+    closed: bool = False
+
+
+def decide(
     action: Action,
     role: Role,
     relation: Relation = Relation.OUTSIDER,
-    kind: ConversationKind | None = None,
+    state: ConversationState | None = None,
     *,
-    closed: bool = False,
-    own: bool = False,
+    own: bool = True,
 ) -> Verdict:
-    """``kind`` None: no conversation is meant. ``own``: the entry at hand was written by this person."""
+    """``state`` None: no conversation is meant. ``own`` False: the entry at hand is somebody else's."""
     rule = TABLE[action]
     if relation not in rule.relations and relation not in _INSIDE:
         return NOT_FOUND
     if role not in rule.roles or relation not in rule.relations:
         return Refusal("forbidden", rule.words)
-    if kind is not None and kind not in rule.kinds:
-        return Refusal("wrong_kind", rule.kind_words)
     if rule.own_only and not own:
         return NOT_YOURS
-    if closed and rule.when_closed is not None:
+    if state is None:
+        return ALLOWED
+    if state.kind not in rule.kinds:
+        return Refusal("wrong_kind", rule.kind_words)
+    if state.closed and rule.when_closed is not None:
         return rule.when_closed
     return ALLOWED

@@ -125,7 +125,7 @@ def _steps(change: Change, people: Sequence[Person]) -> tuple[Step, ...]:
 def _archived(person: Person) -> Refusal:
     return Refusal(
         "archived",
-        f"{person.name.full} is archived and can’t join something new. A new booking makes them active again.",
+        f"{person.name.full} is archived and can’t join. A new booking makes them active again.",
     )
 
 

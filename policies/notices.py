@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from policies.content import Notice
-from policies.naming import Audience
 from policies.vocabulary import PersonId
 
 # code → (for staff, for clients); None: this reader isn't told. "{person}" is who it is about.
@@ -68,20 +67,31 @@ WORDS: Mapping[str, tuple[str | None, str | None]] = {
     "client_active": ("{person} is active again", None),
 }
 
-_SOMEBODY = "Somebody"
+NameOf = Callable[[PersonId], str]
 
 
-def words(notice: Notice, audience: Audience, name_of: Callable[[PersonId], str]) -> str | None:
-    """The line to show, or None for nothing.
+def _nobody(_: PersonId) -> str:
+    return "Somebody"
 
-    ``name_of`` gives names as this reader may see them. An unknown code is shown to staff by its name (a
-    newer process may have written it) and to clients not at all.
-    """
-    known = WORDS.get(notice.code)
-    if known is None:
-        return notice.code.replace("_", " ").capitalize() if audience is Audience.STAFF else None
-    template = known[0] if audience is Audience.STAFF else known[1]
+
+def _filled(template: str | None, notice: Notice, name_of: NameOf) -> str | None:
     if template is None or "{person}" not in template:
         return template
     person = notice.params.get("person")
-    return template.replace("{person}", name_of(PersonId(UUID(str(person)))) if person else _SOMEBODY)
+    name = name_of(PersonId(UUID(str(person)))) if person else _nobody(PersonId(UUID(int=0)))
+    return template.replace("{person}", name)
+
+
+def for_staff(notice: Notice, name_of: NameOf) -> str | None:
+    """The line to show in the portal, or None for nothing; ``name_of`` gives full names (C8).
+
+    An unknown code, which a newer process wrote, is shown by its name.
+    """
+    if notice.code not in WORDS:
+        return notice.code.replace("_", " ").capitalize()
+    return _filled(WORDS[notice.code][0], notice, name_of)
+
+
+def for_client(notice: Notice, name_of: NameOf = _nobody) -> str | None:
+    """The line to send to a client, or None for nothing; ``name_of`` gives what they may see (C7)."""
+    return _filled(WORDS.get(notice.code, (None, None))[1], notice, name_of)
