@@ -121,7 +121,7 @@ class Transport:
                     answer = await response.read()
                 else:
                     answer = await _read_at_most(response, limit)
-                if response.status == 200:
+                if response.status in (200, 201):  # 201: the admin API made an account
                     return answer
                 raise from_answer(response.status, answer, response.headers)
         except TimeoutError:
