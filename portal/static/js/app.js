@@ -1,0 +1,94 @@
+// Puts the page together: what happens on load, and each time a conversation is put in place.
+
+import { $, $$, isPhone, signInAgain, toast } from "./dom.js";
+import { enterComposer } from "./composer.js";
+import { showDetails } from "./dialogs.js";
+import { forgetDrafts } from "./drafts.js";
+import "./keys.js";
+import { markCurrent, showPane } from "./list.js";
+import { connect, follow, sayRead } from "./live.js";
+import { enterPeople } from "./people.js";
+import { run, showWaiting } from "./sending.js";
+import { arrange, enter, openConversation } from "./timeline.js";
+import { keepTimesTrue, sayTimes } from "./times.js";
+
+const practice = document.title.split(" · ").at(-1);
+
+function enterConversation() {
+  const conversation = $("#conversation");
+  document.title = [conversation.dataset.title, "Chat", practice].filter(Boolean).join(" · ");
+  enter();
+  showWaiting();
+  enterComposer();
+  markCurrent();
+  if (sessionStorage.getItem("ruh.details") && matchMedia("(min-width: 1200px)").matches) {
+    $("#details")?.removeAttribute("hidden");
+    $("#details-button")?.setAttribute("aria-expanded", "true");
+  }
+}
+
+/** Focus follows a click into the box, where there is a keyboard; a phone's would cover the half of it. */
+function focusBox() {
+  if (matchMedia("(hover: hover)").matches) $("#message-box")?.focus({ preventScroll: true });
+}
+
+sayTimes();
+enterConversation();
+enterPeople();
+keepTimesTrue(() => {
+  sayTimes();
+  arrange();
+});
+connect();
+run();
+
+document.addEventListener("htmx:after:swap", (event) => {
+  const { target } = event.detail.ctx ?? {};
+  if (target === "#conversation" || target?.id === "conversation") {
+    enterConversation();
+    showPane("talk");
+    follow();
+    focusBox();
+  } else if (target?.id !== "people") {
+    sayTimes();
+    arrange();
+  }
+});
+
+document.addEventListener("ruh:changed", () => arrange());
+
+/** Which click asked is known here alone; the answer to an older one is dropped. */
+document.addEventListener("click", (event) => {
+  const row = event.target.closest?.("a.row");
+  if (!row) return;
+  if (row.dataset.conversation === openConversation()) {
+    showPane("talk");
+    if (isPhone()) history.pushState({ htmx: true }, "", row.href);
+    sayRead();
+  }
+  for (const link of $$("a.row[aria-current]")) link.removeAttribute("aria-current");
+  row.setAttribute("aria-current", "true");
+});
+
+document.addEventListener("htmx:before:history:restore", (event) => {
+  event.preventDefault();
+  const path = event.detail.path;
+  if (path.startsWith("/chat?list")) return showPane("list");
+  if (path === `/chat/${openConversation()}`) return showPane("talk");
+  htmx.ajax("GET", path, { target: "#conversation", swap: "outerHTML" });
+});
+
+document.addEventListener("htmx:response:error", (event) => {
+  const { status } = event.detail.ctx.response;
+  if (status === 401) return signInAgain();
+  if (status >= 500) toast("Something went wrong on our side. Please try again in a moment.");
+  if (status === 404) location.assign("/chat");
+});
+
+document.addEventListener("htmx:error", () => toast("There is no connection at the moment. Your text is kept."));
+
+document.addEventListener("submit", (event) => {
+  if (event.target.getAttribute("action") === "/sign-out") forgetDrafts();
+});
+
+export { showDetails };

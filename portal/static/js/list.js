@@ -1,0 +1,86 @@
+// The conversation list: rows change in place and move up when something new was said.
+
+import { $, $$, fragment, isPhone, request } from "./dom.js";
+import { openConversation } from "./timeline.js";
+import { sayTimes } from "./times.js";
+
+const rows = () => $("#rows");
+const searching = () => $("#search").value.trim() !== "";
+
+/** A row as it is now, in its place by time. A row that a search left out stays out. */
+export function putRow(html) {
+  const row = fragment(html).firstElementChild;
+  const list = rows();
+  if (!row || !list) return;
+  const here = document.getElementById(row.id);
+  if (!here && searching()) return;
+  markCurrent(row);
+  const focused = here?.contains(document.activeElement);
+  const unmoved = here && here.dataset.at === row.dataset.at;
+  if (unmoved) here.replaceWith(row);
+  else {
+    here?.remove();
+    const below = $$(":scope > li", list).find((other) => other.dataset.at < row.dataset.at);
+    list.insertBefore(row, below ?? null);
+  }
+  $("#rows-area > .list-foot")?.remove();
+  htmx.process(row);
+  sayTimes(row);
+  if (focused) $("a", row).focus();
+}
+
+export const forgetRow = (conversation) => document.getElementById(`row-${conversation}`)?.remove();
+
+/** Which row is open is the page's to know. */
+export function markCurrent(root = document) {
+  const open = openConversation();
+  for (const link of $$("a.row", root)) {
+    if (link.dataset.conversation === open) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+export async function refreshList() {
+  const response = await request("/chat/list", { body: { query: $("#search").value } });
+  if (!response.ok) throw new Error("list");
+  $("#rows-area").innerHTML = await response.text();
+  htmx.process($("#rows-area"));
+  markCurrent();
+  sayTimes($("#rows-area"));
+}
+
+const links = () => $$("#rows a.row");
+
+/** The row after or before the open one; `unread`: the next that is unread. */
+export function step(by, unread = false) {
+  const all = links();
+  const at = all.findIndex((link) => link.dataset.conversation === openConversation());
+  const order = unread ? [...all.slice(at + 1), ...all.slice(0, at)] : all;
+  const next = unread ? order.find((link) => link.classList.contains("is-unread")) : all[at + by];
+  next?.scrollIntoView({ block: "nearest" });
+  next?.click();
+}
+
+export function showPane(pane) {
+  $(".app").dataset.pane = pane;
+}
+
+/** On a phone the list is a place of its own, with an address of its own. */
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.("[data-back]") || !isPhone()) return;
+  event.preventDefault();
+  if (!history.state?.htmx) history.replaceState({ htmx: true }, "", location.href);
+  history.pushState({ htmx: true }, "", "/chat?list");
+  showPane("list");
+  $(`#row-${openConversation()} a`)?.focus();
+});
+
+document.addEventListener("keydown", (event) => {
+  const link = event.target.closest?.("#rows a.row");
+  if (!link || (event.key !== "ArrowDown" && event.key !== "ArrowUp")) return;
+  const all = links();
+  const next = all[all.indexOf(link) + (event.key === "ArrowDown" ? 1 : -1)];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+});

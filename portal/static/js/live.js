@@ -1,0 +1,117 @@
+// The page's one socket. What changed comes as HTML that is already in the reader's words; after a break
+// the page asks for what it missed by itself: nothing is left out, nothing stands twice.
+
+import { $, isPhone, request, signInAgain } from "./dom.js";
+import { forgetRow, putRow, refreshList } from "./list.js";
+import { run } from "./sending.js";
+import { atEnd, lastSeq, merge, openConversation, put, settle } from "./timeline.js";
+import { sayTimes } from "./times.js";
+
+let socket = null;
+let mark = "";
+let pauses = 0;
+let readTo = { conversation: null, seq: 0 };
+let lost = 0;
+
+export function connect() {
+  const address = new URL("/live", location.href);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  address.searchParams.set("conversation", openConversation() ?? "");
+  address.searchParams.set("mark", mark || $("#conversation").dataset.mark);
+  socket = new WebSocket(address);
+  socket.addEventListener("open", opened);
+  socket.addEventListener("message", ({ data }) => apply(JSON.parse(data)));
+  socket.addEventListener("close", closed);
+}
+
+function opened() {
+  pauses = 0;
+  clearTimeout(lost);
+  $("#connection").hidden = true;
+  readTo = { conversation: null, seq: 0 };
+  sayRead();
+  run();
+}
+
+function closed(event) {
+  if (event.code === 4401) return signInAgain();
+  const wait = Math.min(300 * 2 ** pauses++, 10_000) * (0.75 + Math.random() / 2);
+  clearTimeout(lost);
+  lost = setTimeout(() => {
+    if (socket.readyState === WebSocket.OPEN) return;
+    $("#connection span").textContent = "Reconnecting … your messages are kept";
+    $("#connection").hidden = false;
+  }, 1500);
+  setTimeout(connect, wait);
+}
+
+addEventListener("online", () => socket?.readyState === WebSocket.CLOSED && ((pauses = 0), connect()));
+
+function say(words) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(words));
+}
+
+/** Each kind of change, and what it does to the page. */
+const changes = {
+  message(conversation, html) {
+    if (conversation === openConversation()) put(html);
+  },
+  row: (_conversation, html) => putRow(html),
+  gone(conversation) {
+    forgetRow(conversation);
+    if (conversation === openConversation()) location.assign("/chat");
+  },
+  part(conversation, id, html) {
+    const here = conversation === openConversation() && document.getElementById(id);
+    if (here && !here.querySelector("input")) htmx.swap({ text: html, target: here, swap: "outerMorph", sourceElement: here });
+  },
+  typing(conversation, html) {
+    if (conversation === openConversation()) $("#typing").innerHTML = html;
+  },
+  again: () => catchUp(),
+};
+
+function apply({ mark: now, changes: list }) {
+  const stay = atEnd();
+  for (const [kind, ...rest] of list) changes[kind](...rest);
+  mark = now;
+  settle();
+  sayTimes();
+  if (stay) sayRead();
+}
+
+/** Too long away to be told one by one: the list and the last page again. */
+async function catchUp() {
+  const conversation = openConversation();
+  try {
+    const [, page] = await Promise.all([
+      refreshList(),
+      conversation && request(`/chat/${conversation}/latest`).then((answer) => (answer.ok ? answer.text() : "")),
+    ]);
+    if (page && conversation === openConversation()) merge(page);
+    sayRead();
+  } catch {
+    setTimeout(catchUp, 2000);
+  }
+}
+
+/** Read is what was on the screen: the page is looked at, and its end is in sight. */
+export function sayRead() {
+  const conversation = openConversation();
+  const pane = $(".app").dataset.pane;
+  if (!conversation || document.visibilityState !== "visible" || (isPhone() && pane === "list")) return;
+  const seq = lastSeq();
+  if (readTo.conversation === conversation && (readTo.seq >= seq || !atEnd())) return;
+  readTo = { conversation, seq };
+  say({ read: seq, conversation });
+}
+
+/** Another conversation was opened in place. */
+export function follow() {
+  say({ open: openConversation() });
+  sayRead();
+}
+
+document.addEventListener("visibilitychange", () => sayRead());
+document.addEventListener("ruh:at-end", () => sayRead());
+document.addEventListener("ruh:typing", ({ detail }) => say({ typing: detail, conversation: openConversation() }));

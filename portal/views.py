@@ -1,0 +1,207 @@
+"""What a page shows, as values: already decided who may see it, already in the reader's words.
+
+Templates take these and nothing else, so that a page can be looked at with made-up people.
+Instants are in UTC; the browser says them in the reader's zone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from markupsafe import Markup
+
+HUES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """Initials on a coloured disc. The colour comes from the id, never from what is written."""
+
+    initials: str
+    hue: int
+
+    @classmethod
+    def of(cls, identity: UUID, initials: str) -> Disc:
+        return cls(initials, identity.int % HUES)
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The reader: who is signed in."""
+
+    id: UUID
+    name: str
+    role: str
+    disc: Disc
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the conversation list."""
+
+    id: UUID
+    title: str
+    disc: Disc
+    preview: str
+    at: datetime
+    unread: bool = False
+    state: str = ""
+    """In words: "waiting to sign in", "on hold"; empty when there is nothing to say."""
+    warn: bool = False
+
+
+class DeliveryState(StrEnum):
+    """How far an own message has come. The portal's page alone knows the step before: "sending" to us."""
+
+    SENDING = "sending"
+    WAITING = "waiting"
+    HELD = "held"
+    FAILED = "failed"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    SEEN = "seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The small mark at an own message. ``label`` is its text equivalent; ``words`` are shown beside it."""
+
+    state: DeliveryState
+    label: str
+    words: str = ""
+    seen: tuple[Seen, ...] = ()
+
+    @property
+    def loud(self) -> bool:
+        return self.state in (DeliveryState.HELD, DeliveryState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a message replies to."""
+
+    id: UUID
+    author: str
+    preview: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reactions:
+    key: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment. ``state``: wanted (still on its way to us), stored, failed."""
+
+    kind: str
+    name: str
+    size: str
+    state: str
+    url: str = ""
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: UUID
+    seq: int
+    author_id: str
+    author: str
+    own: bool
+    at: datetime
+    words: Markup = Markup()
+    emote: bool = False
+    edited: bool = False
+    deleted: bool = False
+    deleted_by: str = ""
+    automatic: str = ""
+    quote: Quote | None = None
+    reactions: tuple[Reactions, ...] = ()
+    file: File | None = None
+    place: str = ""
+    mark: Mark | None = None
+    may_edit: bool = False
+    may_delete: bool = False
+    preview: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that happened to the conversation, said in its timeline."""
+
+    id: UUID
+    seq: int
+    at: datetime
+    words: str
+    warn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A page of the timeline, oldest first. ``before``: where the one before it ends, None at the start."""
+
+    items: tuple[Message | Notice, ...]
+    before: int | None = None
+    fresh_after: int | None = None
+    """The reader had read up to here when opening: "new" begins behind it. None: nothing is new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """A line over the timeline that stays until it no longer holds; ``release`` names a person to release."""
+
+    words: str
+    warn: bool = False
+    release: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    id: UUID
+    name: str
+    disc: Disc
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """The open conversation."""
+
+    id: UUID
+    title: str
+    own_title: bool
+    disc: Disc
+    state: str
+    may_rename: bool
+    may_post: bool
+    names: bool
+    """Say who wrote each message: only where more than two take part."""
+    participants: tuple[Participant, ...]
+    timeline: Timeline
+    banners: tuple[Banner, ...] = ()
+    typing: tuple[str, ...] = ()
+    limit: int = 5000
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Somebody whom "New" offers; ``why_not`` says why they can't be chosen."""
+
+    id: UUID
+    name: str
+    disc: Disc
+    what: str
+    why_not: str = ""
