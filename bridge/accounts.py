@@ -154,10 +154,10 @@ async def postpone(tx: Transaction, due: DueAccount, error: str, pause: timedelt
 async def seconds_until_due(tx: Transaction) -> float | None:
     """Until the next account is due, 0 for now; None when nothing waits."""
     seconds = await tx.fetchval(
-        """SELECT greatest(0, extract(epoch FROM min(next_attempt_at) - now()))::float8 FROM account
+        """SELECT extract(epoch FROM min(next_attempt_at) - now())::float8 FROM account
            WHERE (state = 'wanted' OR password_sealed IS NOT NULL) AND state <> 'deactivated'"""
     )
-    return None if seconds is None else float(seconds)
+    return None if seconds is None else max(0.0, float(seconds))
 
 
 def _context(person_id: PersonId) -> str:
