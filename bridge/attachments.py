@@ -68,7 +68,10 @@ async def store(tx: Transaction, keyring: Keyring, wanted: Wanted, data: bytes) 
     for n, start in enumerate(range(0, len(data), CHUNK)):
         sealed = key.seal(data[start : start + CHUNK], f"{wanted.id}:{n}")
         await tx.execute(
-            "INSERT INTO attachment_chunk (attachment_id, n, sealed) VALUES ($1, $2, $3)", wanted.id, n, sealed
+            "INSERT INTO attachment_chunk (attachment_id, n, sealed) VALUES ($1, $2, $3)",
+            wanted.id,
+            n,
+            sealed,
         )
     await tx.execute(
         "UPDATE attachment SET state = 'stored', size = $2, source_sealed = NULL, error = NULL WHERE id = $1",
@@ -100,7 +103,9 @@ async def of_entries(tx: Transaction, actor: PersonId, conversation: Conversatio
     where = await standing(tx, actor, conversation)
     where.require(Action.READ)
     rows = await tx.fetch(
-        "SELECT entry_id, id, state FROM attachment WHERE entry_id = ANY($1) AND conversation_id = $2", entries, conversation
+        "SELECT entry_id, id, state FROM attachment WHERE entry_id = ANY($1) AND conversation_id = $2",
+        entries,
+        conversation,
     )
     return {EntryId(row["entry_id"]): State(row["id"], row["state"]) for row in rows}
 
@@ -121,7 +126,9 @@ async def find(tx: Transaction, actor: PersonId, attachment: UUID) -> tuple[Conv
     return ConversationId(row["conversation_id"]), EntryId(row["entry_id"]), row["size"]
 
 
-async def chunks(tx: Transaction, keyring: Keyring, actor: PersonId, attachment: UUID) -> AsyncIterator[bytes]:
+async def chunks(
+    tx: Transaction, keyring: Keyring, actor: PersonId, attachment: UUID
+) -> AsyncIterator[bytes]:
     """The file's bytes in order; the transaction stays open meanwhile."""
     conversation, _, size = await find(tx, actor, attachment)
     key = (await standing(tx, actor, conversation)).key(keyring)

@@ -20,7 +20,15 @@ from bridge.standing import standing
 from policies import naming
 from policies.access import Action
 from policies.content import Content, clean_text
-from policies.vocabulary import ConversationId, ConversationKind, EntryId, Member, Person, PersonId, PersonStatus
+from policies.vocabulary import (
+    ConversationId,
+    ConversationKind,
+    EntryId,
+    Member,
+    Person,
+    PersonId,
+    PersonStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,9 @@ async def list_for(
         query += f" AND c.id = ANY(${len(arguments) + 1})"
         arguments.append(await _matching(tx, keyring, actor, search))
     if before is not None:
-        query += f" AND (m.last_message_at, m.conversation_id) < (${len(arguments) + 1}, ${len(arguments) + 2})"
+        query += (
+            f" AND (m.last_message_at, m.conversation_id) < (${len(arguments) + 1}, ${len(arguments) + 2})"
+        )
         arguments += list(before)
     query += f" ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT {int(limit)}"
     return await _rows(tx, keyring, actor, await tx.fetch(query, *arguments))
@@ -98,7 +108,9 @@ async def list_for(
 async def one(tx: Transaction, keyring: Keyring, actor: PersonId, conversation: ConversationId) -> Row:
     """One conversation as its member sees it in the list. Raises NotFound for an outsider."""
     await standing(tx, actor, conversation)
-    rows = await tx.fetch(_SELECT.replace(" AND m.archived_at IS NULL", "") + " AND c.id = $2", actor, conversation)
+    rows = await tx.fetch(
+        _SELECT.replace(" AND m.archived_at IS NULL", "") + " AND c.id = $2", actor, conversation
+    )
     return (await _rows(tx, keyring, actor, rows))[0]
 
 
@@ -110,7 +122,9 @@ async def rename(
     where.require(Action.RENAME)
     title = " ".join(clean_text(title).split())
     if len(title) > naming.TITLE_LIMIT:
-        raise Invalid("too_long", f"A title can have up to {naming.TITLE_LIMIT} characters; this one has {len(title)}.")
+        raise Invalid(
+            "too_long", f"A title can have up to {naming.TITLE_LIMIT} characters; this one has {len(title)}."
+        )
     sealed = where.key(keyring).seal(title.encode(), f"{conversation}:title") if title else None
     await tx.execute("UPDATE conversation SET title_sealed = $2 WHERE id = $1", conversation, sealed)
     await notify(tx, Notification(Change.CONVERSATION, conversation))
@@ -171,7 +185,9 @@ def _own_title(keyring: Keyring, row: Any) -> str | None:
 
 
 def _last_content(keyring: Keyring, row: Any) -> Content | None:
-    sealed, entry = (row["edit_sealed"], row["edit_id"]) if row["edit_id"] else (row["sealed"], row["last_id"])
+    sealed, entry = (
+        (row["edit_sealed"], row["edit_id"]) if row["edit_id"] else (row["sealed"], row["last_id"])
+    )
     if row["deleted_at"] is not None or sealed is None:
         return None
     try:

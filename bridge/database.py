@@ -4,22 +4,21 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 from pogo_core.util import migrate
 
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    type_Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
-    Pool = asyncpg.Pool[asyncpg.Record]
-else:
-    type_Connection = asyncpg.Connection
-    Pool = asyncpg.Pool
-
-Transaction = type_Connection
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Transaction: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection with an open transaction: what every use case takes."""
+
+UNREACHABLE: tuple[type[Exception], ...] = (
+    OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.InterfaceError,
+)  # fmt: skip
+"""The database is away, or was for a moment: nothing has happened, the same may be done again."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -28,7 +27,7 @@ async def _prepare(connection: Any) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
-async def open_pool(url: str, *, size: int = 10) -> "Pool":
+async def open_pool(url: str, *, size: int = 10) -> Pool:
     """A pool of at most `size` connections. Commands end after 30 s: nothing here needs longer."""
     return await asyncpg.create_pool(
         url, min_size=1, max_size=size, init=_prepare, command_timeout=30, timeout=10,
@@ -44,7 +43,7 @@ async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 
 @asynccontextmanager
-async def transaction(pool: "Pool") -> AsyncIterator["Transaction"]:
+async def transaction(pool: Pool) -> AsyncIterator[Transaction]:
     """Commits at the end of the block; any exception takes everything back."""
     async with pool.acquire() as connection, connection.transaction():
         yield connection

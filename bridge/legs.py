@@ -59,7 +59,9 @@ async def set_room(tx: Transaction, leg: LegId, room_id: str) -> None:
 
 
 async def set_joined(tx: Transaction, leg: LegId, puppet: UUID) -> None:
-    await tx.execute("UPDATE occupant SET joined_at = now() WHERE leg_id = $1 AND puppet_id = $2", leg, puppet)
+    await tx.execute(
+        "UPDATE occupant SET joined_at = now() WHERE leg_id = $1 AND puppet_id = $2", leg, puppet
+    )
 
 
 async def joined(tx: Transaction, leg: LegId) -> set[UUID]:
@@ -84,7 +86,9 @@ async def failed(tx: Transaction, leg: LegId, error: str, pause_seconds: float) 
 async def set_hold(tx: Transaction, leg: LegId, hold: str | None) -> bool:
     """Hold a leg's deliveries, or let them go; True when that changed anything."""
     conversation = await tx.fetchval(
-        "UPDATE leg SET hold = $2 WHERE id = $1 AND hold IS DISTINCT FROM $2 RETURNING conversation_id", leg, hold
+        "UPDATE leg SET hold = $2 WHERE id = $1 AND hold IS DISTINCT FROM $2 RETURNING conversation_id",
+        leg,
+        hold,
     )
     if conversation is not None:
         await notify(tx, Notification(Change.CONVERSATION, ConversationId(conversation)))
@@ -97,3 +101,8 @@ async def of_users(tx: Transaction, user_ids: Collection[str], *, held_only: boo
         list(user_ids), held_only,
     )  # fmt: skip
     return [_leg(row) for row in rows]
+
+
+async def held_users(tx: Transaction) -> list[str]:
+    rows = await tx.fetch("SELECT DISTINCT user_id FROM leg WHERE hold IS NOT NULL AND state <> 'ended'")
+    return [row["user_id"] for row in rows]

@@ -113,7 +113,9 @@ async def delete(
         " (SELECT $1::uuid UNION ALL SELECT id FROM entry WHERE target_id = $1 AND kind IN ('edit', 'reaction'))",
         entry,
     )
-    return await _append(tx, keyring, where, Draft(EntryKind.DELETION, at, None, author, entry, origin=origin))
+    return await _append(
+        tx, keyring, where, Draft(EntryKind.DELETION, at, None, author, entry, origin=origin)
+    )
 
 
 async def react(
@@ -133,7 +135,9 @@ async def react(
     target = await _target(tx, where, entry)
     if target.deleted or target.kind is not EntryKind.MESSAGE:
         return None
-    return await _append(tx, keyring, where, Draft(EntryKind.REACTION, at, reaction, author, entry, origin=origin))
+    return await _append(
+        tx, keyring, where, Draft(EntryKind.REACTION, at, reaction, author, entry, origin=origin)
+    )
 
 
 async def unreact(
@@ -157,7 +161,9 @@ async def unreact(
     )  # fmt: skip
     if gone is None:
         return None
-    await tx.execute("UPDATE delivery SET state = 'cancelled' WHERE state = 'pending' AND entry_id = $1", reaction)
+    await tx.execute(
+        "UPDATE delivery SET state = 'cancelled' WHERE state = 'pending' AND entry_id = $1", reaction
+    )
     draft = Draft(EntryKind.REACTION_REMOVED, at, None, author, reaction, origin=origin)
     return await _append(tx, keyring, where, draft)
 
@@ -168,7 +174,9 @@ async def target_in(tx: Transaction, conversation: ConversationId, entry: EntryI
         " WHERE id = $1 AND conversation_id = $2",
         entry, conversation,
     )  # fmt: skip
-    return row and Target(EntryId(row["id"]), EntryKind(row["kind"]), row["author_id"], row["deleted"], row["seq"])
+    return row and Target(
+        EntryId(row["id"]), EntryKind(row["kind"]), row["author_id"], row["deleted"], row["seq"]
+    )
 
 
 async def _target(tx: Transaction, where: Standing, entry: EntryId) -> Target:
@@ -185,7 +193,9 @@ async def _own(tx: Transaction, where: Standing, entry: EntryId, action: Action)
 
 
 async def _earlier(tx: Transaction, author: PersonId, request_id: UUID) -> Posted | None:
-    row = await tx.fetchrow("SELECT id, seq FROM entry WHERE author_id = $1 AND request_id = $2", author, request_id)
+    row = await tx.fetchrow(
+        "SELECT id, seq FROM entry WHERE author_id = $1 AND request_id = $2", author, request_id
+    )
     return row and Posted(EntryId(row["id"]), row["seq"], fresh=False)
 
 

@@ -104,7 +104,9 @@ def _item(keyring: Keyring, row: Any) -> Item:
 
 async def still_pending(tx: Transaction, ids: Sequence[int]) -> set[int]:
     """Lock those that are to be prepared; one that was cancelled meanwhile is not among them."""
-    rows = await tx.fetch("SELECT id FROM delivery WHERE id = ANY($1) AND state = 'pending' FOR UPDATE", list(ids))
+    rows = await tx.fetch(
+        "SELECT id FROM delivery WHERE id = ANY($1) AND state = 'pending' FOR UPDATE", list(ids)
+    )
     return {row["id"] for row in rows}
 
 
@@ -137,7 +139,9 @@ async def cancel(tx: Transaction, load: Load, ids: Sequence[int], reason: str) -
     await _end(tx, load.conversation_id, ids, "cancelled", reason)
 
 
-async def _end(tx: Transaction, conversation: ConversationId, ids: Sequence[int], state: str, error: str) -> None:
+async def _end(
+    tx: Transaction, conversation: ConversationId, ids: Sequence[int], state: str, error: str
+) -> None:
     await tx.execute(
         "WITH done AS (UPDATE delivery SET state = $2, error = $3, payload = NULL WHERE id = ANY($1))"
         " SELECT pg_notify($4, $5)",

@@ -1,5 +1,6 @@
 """Events of a leg that could not become entries: kept as ciphertext, tried again, shown by id (M13)."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,16 +25,38 @@ _COLUMNS = "room_id, event_id, sender, reason, raw, attempts, notice_id"
 
 
 async def park(
-    tx: Transaction, *, leg: UUID | None, room_id: str, event: dict[str, Any], reason: str, again_in: float | None
+    tx: Transaction,
+    *,
+    leg: UUID | None,
+    room_id: str,
+    event: dict[str, Any],
+    reason: str,
+    again_in: float | None,
 ) -> bool:
     """Keep it; `again_in` seconds until it is tried again, None when that can't help. False: it was kept before."""
+    content = event.get("content")
+    session = content.get("session_id") if isinstance(content, dict) else None
     made = await tx.fetchval(
-        "INSERT INTO parked_event (room_id, event_id, leg_id, sender, reason, raw, next_attempt_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7::float8))"
+        "INSERT INTO parked_event (room_id, event_id, leg_id, sender, reason, raw, session_id, next_attempt_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8::float8))"
         " ON CONFLICT DO NOTHING RETURNING event_id",
-        room_id, event["event_id"], leg, event["sender"], reason, event, again_in,
+        room_id, event["event_id"], leg, event["sender"], reason, json.dumps(event),
+        session if isinstance(session, str) and session.isascii() and session.isprintable() else None, again_in,
     )  # fmt: skip
     return made is not None
+
+
+def _parked(row: Any) -> Parked:
+    return Parked(**{**row, "raw": json.loads(row["raw"])})
+
+
+async def one(tx: Transaction, room_id: str, event_id: str) -> Parked | None:
+    """A parked event that is still open."""
+    row = await tx.fetchrow(
+        f"SELECT {_COLUMNS} FROM parked_event WHERE room_id = $1 AND event_id = $2 AND resolved_at IS NULL",
+        room_id, event_id,
+    )  # fmt: skip
+    return row and _parked(row)
 
 
 async def due(tx: Transaction, limit: int = 50) -> list[Parked]:
@@ -42,17 +65,17 @@ async def due(tx: Transaction, limit: int = 50) -> list[Parked]:
         " ORDER BY next_attempt_at LIMIT $1",
         limit,
     )
-    return [Parked(**row) for row in rows]
+    return [_parked(row) for row in rows]
 
 
 async def of_session(tx: Transaction, room_id: str, session_id: str) -> list[Parked]:
     """Those that wait for this Megolm session, in the order they came."""
     rows = await tx.fetch(
         f"SELECT {_COLUMNS} FROM parked_event WHERE resolved_at IS NULL AND room_id = $1"
-        " AND raw->'content'->>'session_id' = $2 ORDER BY received_at, event_id FOR UPDATE",
+        " AND session_id = $2 ORDER BY received_at, event_id FOR UPDATE",
         room_id, session_id,
     )  # fmt: skip
-    return [Parked(**row) for row in rows]
+    return [_parked(row) for row in rows]
 
 
 async def resolved(tx: Transaction, parked: Parked) -> None:
@@ -75,5 +98,8 @@ async def tried(tx: Transaction, parked: Parked, reason: str, again_in: float | 
 
 async def set_notice(tx: Transaction, room_id: str, event_id: str, notice: UUID) -> None:
     await tx.execute(
-        "UPDATE parked_event SET notice_id = $3 WHERE room_id = $1 AND event_id = $2", room_id, event_id, notice
+        "UPDATE parked_event SET notice_id = $3 WHERE room_id = $1 AND event_id = $2",
+        room_id,
+        event_id,
+        notice,
     )

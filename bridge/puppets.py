@@ -6,7 +6,9 @@ from uuid import UUID
 from bridge.database import Transaction
 from policies.vocabulary import ConversationId, DeviceId, MatrixUserId, PersonId, PuppetId
 
-_COLUMNS = "p.id, p.user_id, p.device_id, p.kind, p.person_id, p.conversation_id, p.audience, p.state, p.sync_token"
+_COLUMNS = (
+    "p.id, p.user_id, p.device_id, p.kind, p.person_id, p.conversation_id, p.audience, p.state, p.sync_token"
+)
 
 
 @dataclass(frozen=True, slots=True)

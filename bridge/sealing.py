@@ -110,7 +110,9 @@ async def standing_key(tx: Transaction, keyring: Keyring, name: str) -> DataKey:
     wrapped = await tx.fetchval("SELECT wrapped FROM sealing_key WHERE name = $1", name)
     if wrapped is None:
         _, fresh = keyring.new_key("standing " + name)
-        await tx.execute("INSERT INTO sealing_key (name, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING", name, fresh)
+        await tx.execute(
+            "INSERT INTO sealing_key (name, wrapped) VALUES ($1, $2) ON CONFLICT DO NOTHING", name, fresh
+        )
         wrapped = await tx.fetchval("SELECT wrapped FROM sealing_key WHERE name = $1", name)
     return keyring.unwrap(wrapped, "standing " + name)
 

@@ -11,7 +11,7 @@ from bridge.database import Transaction
 from bridge.errors import NotAllowed, NotFound
 from bridge.sealing import DataKey, Keyring
 from policies import access
-from policies.access import Action, Relation
+from policies.access import Action, ConversationState, Relation
 from policies.vocabulary import ConversationId, ConversationKind, MemberId, PersonId, Refusal, Role
 
 
@@ -37,7 +37,9 @@ class Standing:
 
     def require(self, action: Action, *, own: bool = False) -> None:
         """Raises NotAllowed with the words of the policy."""
-        verdict = access.may(action, self.role, self.relation, self.kind, closed=self.closed, own=own)
+        verdict = access.decide(
+            action, self.role, self.relation, ConversationState(self.kind, self.closed), own=own
+        )
         if isinstance(verdict, Refusal):
             raise NotAllowed(verdict.code, verdict.words)
 

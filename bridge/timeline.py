@@ -122,7 +122,11 @@ async def page(
 
 
 async def some(
-    tx: Transaction, keyring: Keyring, actor: PersonId, conversation: ConversationId, entries: Sequence[EntryId]
+    tx: Transaction,
+    keyring: Keyring,
+    actor: PersonId,
+    conversation: ConversationId,
+    entries: Sequence[EntryId],
 ) -> Page:
     """Just these lines, as they are now: what a live page refreshes."""
     where = await standing(tx, actor, conversation)
@@ -155,7 +159,9 @@ async def _page(
     )
 
 
-async def _reactions(tx: Transaction, key: DataKey, where: Standing, ids: list[UUID]) -> dict[UUID, list[ReactionOf]]:
+async def _reactions(
+    tx: Transaction, key: DataKey, where: Standing, ids: list[UUID]
+) -> dict[UUID, list[ReactionOf]]:
     found: dict[UUID, list[ReactionOf]] = defaultdict(list)
     for row in await tx.fetch(
         "SELECT id, target_id, author_id, sealed FROM entry"

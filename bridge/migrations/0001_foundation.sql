@@ -200,7 +200,8 @@ CREATE TABLE parked_event (
     leg_id uuid REFERENCES leg (id),
     sender text NOT NULL,
     reason text NOT NULL,
-    raw jsonb NOT NULL,
+    raw text NOT NULL,                  -- text: jsonb refuses what JSON allows, such as \u0000
+    session_id text,                    -- the Megolm session that it waits for
     notice_id uuid REFERENCES entry (id),   -- what the portal shows of it meanwhile (M13)
     received_at timestamptz NOT NULL DEFAULT now(),
     attempts int NOT NULL DEFAULT 0,
@@ -209,6 +210,7 @@ CREATE TABLE parked_event (
     PRIMARY KEY (room_id, event_id)
 );
 CREATE INDEX parked_due ON parked_event (next_attempt_at) WHERE resolved_at IS NULL;
+CREATE INDEX parked_session ON parked_event (room_id, session_id) WHERE resolved_at IS NULL;
 
 -- A client's file: fetched from the homeserver by the appservice, sealed in chunks for the portal.
 CREATE TABLE attachment (

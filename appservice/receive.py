@@ -1,0 +1,205 @@
+"""One event of a leg becomes one entry, or is parked with the reason. Nothing here raises for what a
+client sent: each event has a savepoint of its own, and the next one still gets through.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import structlog
+
+from appservice.context import Context
+from appservice.crypto.errors import DecryptionError
+from appservice.faults import point
+from appservice.translate import Changed, Reacted, Said, Silent, from_matrix
+from bridge import attachments, journal, legs, messages, outbox, parked
+from bridge.database import UNREACHABLE, Transaction
+from bridge.errors import Invalid, RuhError
+from bridge.journal import Draft, Origin
+from bridge.legs import Leg
+from bridge.parked import Parked
+from bridge.standing import standing
+from policies.content import Notice, Reaction
+from policies.vocabulary import EntryId, EntryKind, EventId
+
+log = structlog.get_logger()
+Event = dict[str, Any]
+
+# Seconds until a message without its key is tried again: a key often comes a moment later, over another mask.
+FIRST_LOOK = 4.0
+# … and one that we failed at ourselves.
+OURS = 60.0
+ENCRYPTED = "m.room.encrypted"
+
+
+async def take(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
+    """Whatever it is: it is in the journal, or parked, or nobody's business, when this returns."""
+    failure = await attempt(tx, context, leg, event)
+    if failure is not None:
+        await park(tx, leg, event, failure.code, failure.again_in)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an event is no entry; `again_in` seconds it may be one, None: never."""
+
+    code: str
+    again_in: float | None
+
+
+async def attempt(tx: Transaction, context: Context, leg: Leg, event: Event) -> Failure | None:
+    """None when all is well. Only a lost database (or lease) raises."""
+    try:
+        async with tx.transaction():
+            await _take(tx, context, leg, event)
+    except DecryptionError as error:
+        return Failure(error.code, FIRST_LOOK if error.retry else None)
+    except RuhError as error:
+        return Failure(getattr(error, "code", type(error).__name__.lower()), None)
+    except (KeyError, ValueError, TypeError, AttributeError, asyncpg.exceptions.DataError):
+        # asyncpg's own DataError, for a value that can't be encoded, is a ValueError (and an InterfaceError).
+        return Failure("malformed", None)
+    except UNREACHABLE:
+        raise
+    except Exception as error:
+        # A mistake of ours: the event is kept and tried again, and the ones behind it get through.
+        log.exception("event_failed", leg=str(leg.id), event=event.get("event_id"))
+        return Failure(f"internal_{type(error).__name__}", OURS)
+    return None
+
+
+async def park(tx: Transaction, leg: Leg, event: Event, reason: str, again_in: float | None) -> None:
+    if await parked.park(
+        tx, leg=leg.id, room_id=str(leg.room_id), event=event, reason=reason, again_in=again_in
+    ):
+        log.warning("event_parked", leg=str(leg.id), event=event["event_id"], reason=reason)
+
+
+async def _take(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
+    kind = event["type"]
+    if event["sender"] != leg.user_id:
+        raise Invalid("stranger", "Somebody who has no business in this room wrote there.")
+    if kind == "m.room.member":
+        await _membership(tx, leg, event)
+    elif "state_key" in event:
+        raise Invalid("state", "A client changed the state of a room.")
+    elif await outbox.entry_of_event(tx, leg.id, event["event_id"]) is not None:
+        return  # it came before: a replayed sync
+    elif kind == "m.room.redaction":
+        await _redaction(tx, context, leg, event)
+    elif kind == ENCRYPTED:
+        await _decrypted(tx, context, leg, event)
+    elif kind == "m.reaction":
+        await _apply(tx, context, leg, event, kind, event["content"])
+    else:
+        raise Invalid("plaintext", "A message came without encryption.")
+
+
+async def _decrypted(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
+    """Raises DecryptionError; then nothing has changed."""
+    if not event.get("content"):
+        return  # redacted before we saw it
+    opened = await context.machine.decrypt_event(tx, str(leg.room_id), event)
+    point("sync.decrypted")
+    content = opened.content
+    if "m.relates_to" not in content and "m.relates_to" in event["content"]:
+        content = {**content, "m.relates_to": event["content"]["m.relates_to"]}
+    await _apply(tx, context, leg, event, opened.type, content)
+
+
+async def _apply(tx: Transaction, context: Context, leg: Leg, event: Event, kind: str, content: Mapping[str, Any]) -> None:  # fmt: skip
+    meaning = from_matrix(kind, content)
+    origin = Origin(leg.id, EventId(event["event_id"]))
+    at = said_at(event)
+    common: dict[str, Any] = {
+        "author": leg.person_id,
+        "conversation": leg.conversation_id,
+        "at": at,
+        "origin": origin,
+    }
+    match meaning:
+        case Silent():
+            return
+        case Said(content=said, reply_to=reply_to, source=source):
+            target = await _target(tx, leg, reply_to)
+            posted = await messages.post(tx, context.keyring, content=said, reply_to=target, **common)
+            if source is not None:
+                await attachments.want(tx, context.keyring, leg.conversation_id, posted.entry_id, source)
+        case Changed(event_id=event_id, content=said):
+            target = await _target(tx, leg, event_id)
+            if target is None:
+                await messages.post(tx, context.keyring, content=said, **common)
+            else:
+                await messages.edit(tx, context.keyring, entry=target, content=said, **common)
+        case Reacted(event_id=event_id, key=key):
+            target = await _target(tx, leg, event_id)
+            if target is not None:
+                await messages.react(tx, context.keyring, entry=target, reaction=Reaction(key), **common)
+    point("sync.posted")
+
+
+async def _target(tx: Transaction, leg: Leg, event_id: str | None) -> EntryId | None:
+    if event_id is None:
+        return None
+    found = await outbox.entry_of_event(tx, leg.id, event_id)
+    if found is None:
+        return None
+    entry, kind, _ = found
+    if kind is EntryKind.EDIT:
+        return EntryId(await tx.fetchval("SELECT target_id FROM entry WHERE id = $1", entry))
+    return entry
+
+
+async def _redaction(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
+    redacts = event.get("redacts") or event["content"].get("redacts")
+    found = await outbox.entry_of_event(tx, leg.id, redacts)
+    if found is None:
+        await _redacted_while_parked(tx, leg, redacts)
+        return
+    entry, kind, _ = found
+    common: dict[str, Any] = {
+        "author": leg.person_id, "conversation": leg.conversation_id, "at": said_at(event),
+        "origin": Origin(leg.id, EventId(event["event_id"])),
+    }  # fmt: skip
+    if kind is EntryKind.REACTION:
+        await messages.unreact(tx, context.keyring, reaction=entry, **common)
+    elif kind is EntryKind.MESSAGE:
+        await messages.delete(tx, context.keyring, entry=entry, **common)
+
+
+async def _redacted_while_parked(tx: Transaction, leg: Leg, event_id: str) -> None:
+    """A message that we couldn't read was taken back: its notice goes too, and nothing is tried any more."""
+    waiting = await parked.one(tx, str(leg.room_id), event_id)
+    if waiting is not None:
+        await parked.resolved(tx, waiting)
+
+
+async def _membership(tx: Transaction, leg: Leg, event: Event) -> None:
+    if event.get("state_key") != leg.user_id:
+        raise Invalid("state", "A client changed somebody else's membership.")
+    membership = event["content"].get("membership")
+    if membership in ("leave", "ban"):
+        await legs.set_hold(tx, leg.id, "left")
+    elif membership == "join" and leg.hold == "left":
+        await legs.set_hold(tx, leg.id, None)
+
+
+def said_at(event: Event) -> datetime:
+    """When the homeserver took it; a clock that runs ahead of ours doesn't order what comes after."""
+    now = datetime.now(UTC)
+    try:
+        at = datetime.fromtimestamp(event["origin_server_ts"] / 1000, UTC)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return now
+    return min(at, now) if at > now - timedelta(days=365) else now
+
+
+async def show_parked(tx: Transaction, context: Context, leg: Leg, event: Parked) -> None:
+    """Say in the portal, and to the client in their room, that something came that can't be read (M13)."""
+    where = await standing(tx, leg.person_id, leg.conversation_id)
+    said = Notice("undecryptable", {"person": str(leg.person_id), "reason": event.reason})
+    draft = Draft(EntryKind.NOTICE, said_at(event.raw), said, only_leg=leg.id)
+    notice = await journal.append(tx, where.key(context.keyring), leg.conversation_id, draft)
+    await parked.set_notice(tx, event.room_id, event.event_id, notice.id)

@@ -1,0 +1,225 @@
+"""The assistant's long poll: everything that a sync brings commits together with its token.
+
+A crash anywhere replays from the last token; keys, entries and parked events know what they already have.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from appservice import receive
+from appservice.backoff import wait
+from appservice.context import Context
+from appservice.faults import point
+from appservice.homeserver import HomeserverError
+from bridge import legs, outbox, parked, receipts, shards
+from bridge.database import UNREACHABLE, Transaction, transaction
+from bridge.feed import Change, Notification, notify
+from bridge.legs import Leg
+from policies.vocabulary import ConversationId, PersonId
+
+log = structlog.get_logger()
+Json = dict[str, Any]
+
+LONG_POLL = 30.0  # seconds
+GAP_PAGES = 50  # of 100 events
+FILTER = json.dumps(
+    {
+        "presence": {"types": []},
+        "account_data": {"types": []},
+        "room": {
+            "timeline": {"limit": 50, "lazy_load_members": True},
+            "state": {"lazy_load_members": True, "types": ["m.room.member"]},
+            "account_data": {"types": []},
+            "ephemeral": {"types": ["m.receipt", "m.typing"]},
+        },
+    },
+    separators=(",", ":"),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is to be done after the commit, over the network or in other tasks."""
+
+    changed_users: set[str] = field(default_factory=set)
+    wedged: set[tuple[str, str]] = field(default_factory=set)
+    key_counts: dict[str, int] | None = None
+    unused_fallbacks: list[str] | None = None
+
+
+class Syncer:
+    """One shard's incoming side. `after` gets each outcome once its transaction is committed."""
+
+    def __init__(self, context: Context, epoch: int, token: str | None) -> None:
+        self._context = context
+        self._epoch = epoch
+        self._token = token
+        self._typing: dict[tuple[ConversationId, PersonId], bool] = {}
+
+    async def run(self, outcomes: "asyncio.Queue[Outcome]") -> None:
+        failures = 0
+        while True:
+            try:
+                answer = await self._context.homeserver.sync(
+                    self._context.acting,
+                    since=self._token,
+                    wait=LONG_POLL if self._token else 0,
+                    filter=FILTER,
+                )
+                timelines = await self._timelines(answer)
+                to_device = answer.get("to_device", {}).get("events", [])
+                await self._context.machine.learn_senders(
+                    self._context.pool, self._context.assistant, to_device
+                )
+            except HomeserverError as error:
+                failures += 1
+                seconds = wait(error, failures, give_up=False)
+                log.warning("sync_failed", error=error.errcode, seconds=round(seconds, 1))
+                await asyncio.sleep(seconds)
+                continue
+            failures = 0
+            point("sync.received")
+            outcome = await self._commit(answer, timelines)
+            point("sync.committed")
+            self._token = answer["next_batch"]
+            outcomes.put_nowait(outcome)
+
+    async def _timelines(self, answer: Json) -> dict[str, list[Json]]:
+        """Each room's events, oldest first; where the homeserver left some out, they are fetched (no transaction)."""
+        found: dict[str, list[Json]] = {}
+        for kind in ("join", "leave"):
+            for room_id, room in answer.get("rooms", {}).get(kind, {}).items():
+                timeline = room.get("timeline", {})
+                events = timeline.get("events", [])
+                if timeline.get("limited") and self._token is not None and timeline.get("prev_batch"):
+                    events = await self._gap(room_id, timeline["prev_batch"]) + events
+                if events:
+                    found[room_id] = events
+        return found
+
+    async def _gap(self, room_id: str, prev_batch: str) -> list[Json]:
+        """What lies between the last sync and this one, oldest first."""
+        events: list[Json] = []
+        start = prev_batch
+        for _ in range(GAP_PAGES):
+            page = await self._context.homeserver.messages(
+                room_id, self._context.acting, start=start, end=self._token, limit=100
+            )
+            events += page["chunk"]
+            if "end" not in page or not page["chunk"]:
+                break
+            start = page["end"]
+        else:
+            log.error("gap_too_long", room=room_id, events=len(events))
+        return events[::-1]
+
+    async def _commit(self, answer: Json, timelines: dict[str, list[Json]]) -> Outcome:
+        pause = 0.2
+        while True:
+            try:
+                async with transaction(self._context.pool) as tx:
+                    outcome = await self._effects(tx, answer, timelines)
+                    await shards.advance(tx, self._context.shard, self._epoch, answer["next_batch"])
+                return outcome
+            except UNREACHABLE as error:
+                log.warning("database_unreachable", error=type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5)
+
+    async def _effects(self, tx: Transaction, answer: Json, timelines: dict[str, list[Json]]) -> Outcome:
+        context = self._context
+        outcome = Outcome(
+            key_counts=answer.get("device_one_time_keys_count"),
+            unused_fallbacks=answer.get("device_unused_fallback_key_types"),
+        )
+        to_device = answer.get("to_device", {}).get("events", [])
+        if to_device:
+            received = await context.machine.receive_to_device(tx, context.assistant, to_device)
+            outcome.wedged |= received.wedged
+            await retry_sessions(tx, context, received.sessions)
+        point("sync.keys")
+        lists = answer.get("device_lists", {})
+        changed = {user for user in lists.get("changed", []) if not context.is_ours(user)}
+        if changed:
+            await context.machine.devices_changed(tx, changed)
+            outcome.changed_users = changed
+        rooms = answer.get("rooms", {}).get("join", {})
+        theirs = {
+            room: [event for event in events if not context.is_ours(event["sender"])]
+            for room, events in timelines.items()
+        }
+        theirs = {room: events for room, events in theirs.items() if events}
+        ephemeral = {
+            room: events
+            for room, body in rooms.items()
+            if (events := body.get("ephemeral", {}).get("events"))
+        }
+        if theirs or ephemeral:
+            known = await legs.by_rooms(tx, {*theirs, *ephemeral})
+            for room, events in theirs.items():
+                await self._room(tx, room, known.get(room), events)
+            for room, events in ephemeral.items():
+                if room in known:
+                    await self._ephemeral(tx, known[room], events)
+        return outcome
+
+    async def _room(self, tx: Transaction, room: str, leg: Leg | None, events: list[Json]) -> None:
+        if leg is None:
+            # A room that no leg knows (a crash left it half made): nobody's words are in it.
+            log.warning("unknown_room", room=room, events=len(events))
+            return
+        for event in events:
+            await receive.take(tx, self._context, leg, event)
+
+    async def _ephemeral(self, tx: Transaction, leg: Leg, events: list[Json]) -> None:
+        for event in events:
+            if event["type"] == "m.typing":
+                await self._typed(tx, leg, leg.user_id in event["content"].get("user_ids", []))
+            elif event["type"] == "m.receipt":
+                await self._read(tx, leg, event["content"])
+
+    async def _typed(self, tx: Transaction, leg: Leg, on: bool) -> None:
+        key = (leg.conversation_id, leg.person_id)
+        if self._typing.get(key, False) != on:
+            self._typing[key] = on
+            await notify(tx, Notification(Change.TYPING, leg.conversation_id, person=leg.person_id, on=on))
+
+    async def _read(self, tx: Transaction, leg: Leg, content: Json) -> None:
+        for event_id, kinds in content.items():
+            mark = kinds.get("m.read", {}).get(leg.user_id)
+            if mark is None:
+                continue
+            found = await outbox.entry_of_event(tx, leg.id, event_id)
+            if found is not None:
+                at = datetime.fromtimestamp(mark["ts"] / 1000, UTC) if "ts" in mark else datetime.now(UTC)
+                await receipts.mark_read(
+                    tx, person=leg.person_id, conversation=leg.conversation_id, seq=found[2], at=at
+                )
+
+
+async def retry_sessions(tx: Transaction, context: Context, sessions: list[tuple[str, str]]) -> None:
+    """Keys came: the parked events that waited for them, in the order that they arrived."""
+    for room_id, session_id in sessions:
+        for event in await parked.of_session(tx, room_id, session_id):
+            await retry(tx, context, event)
+
+
+async def retry(
+    tx: Transaction, context: Context, event: parked.Parked, again_in: float | None = None
+) -> bool:
+    """Once more; True when it became an entry. Otherwise again after `again_in` (None: as it says itself)."""
+    leg = (await legs.by_rooms(tx, [event.room_id])).get(event.room_id)
+    if leg is None:
+        await parked.tried(tx, event, "leg_gone", parked.FOREVER)
+        return False
+    failure = await receive.attempt(tx, context, leg, event.raw)
+    if failure is None:
+        await parked.resolved(tx, event)
+        return True
+    await parked.tried(tx, event, failure.code, failure.again_in and (again_in or failure.again_in))
+    return False

@@ -1,0 +1,80 @@
+"""After each sync: clients' devices are looked at again, held legs let go, one-time keys kept up.
+
+A device-list change says when to look (matrix.md, Sending): a client who signs in for the first time gets
+what waited for them within a moment.
+"""
+
+import asyncio
+
+import structlog
+
+from appservice.context import Context
+from appservice.crypto.model import Hold
+from appservice.deliver import Carrier
+from appservice.homeserver import HomeserverError
+from appservice.sync import Outcome
+from bridge import legs
+from bridge.database import UNREACHABLE, transaction
+
+log = structlog.get_logger()
+RETRY = 5.0  # seconds
+FAILURES: tuple[type[Exception], ...] = (HomeserverError, *UNREACHABLE)
+
+
+class Watch:
+    def __init__(self, context: Context, carrier: Carrier) -> None:
+        self._context = context
+        self._carrier = carrier
+        self.legs_due = asyncio.Event()
+        self.parked_due = asyncio.Event()
+        self.files_due = asyncio.Event()
+
+    async def run(self, outcomes: asyncio.Queue[Outcome]) -> None:
+        """For ever. At the start every held user is looked at: a change may have been missed."""
+        users = await self._held_users()
+        while True:
+            try:
+                await self._look(users)
+                users = set()
+            except HomeserverError as error:
+                log.warning("devices_not_seen", error=error.errcode, users=len(users))
+            except UNREACHABLE as error:
+                log.warning("database_unreachable", error=type(error).__name__)
+            try:
+                async with asyncio.timeout(RETRY if users else None):
+                    outcome = await outcomes.get()
+            except TimeoutError:
+                continue
+            users |= outcome.changed_users
+            await self._upkeep(outcome)
+
+    async def _held_users(self) -> set[str]:
+        async with transaction(self._context.pool) as tx:
+            return set(await legs.held_users(tx))
+
+    async def _look(self, users: set[str]) -> None:
+        """Fetch their devices, and let go what was held for want of one."""
+        if not users:
+            return
+        context = self._context
+        await context.machine.refresh_devices(context.pool, sorted(users), context.acting)
+        async with transaction(context.pool) as tx:
+            for leg in await legs.of_users(tx, users):
+                if leg.hold == "left":
+                    continue
+                recipients = await context.machine.recipients(tx, leg.user_id)
+                reason = recipients.hold.reason if isinstance(recipients.hold, Hold) else None
+                # Waiting is what makes a hold: a client without a device is fine until there is something to send.
+                if reason is None or leg.hold is not None or reason == "identity_changed":
+                    await legs.set_hold(tx, leg.id, reason)
+                if reason is None:
+                    self._carrier.wake(leg.conversation_id)
+
+    async def _upkeep(self, outcome: Outcome) -> None:
+        context = self._context
+        try:
+            await context.machine.one_time_keys(
+                context.pool, context.assistant, outcome.key_counts or {}, outcome.unused_fallbacks
+            )
+        except FAILURES as error:
+            log.warning("one_time_keys_not_kept_up", error=type(error).__name__)
