@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import vodozemac
 
@@ -54,7 +54,7 @@ def _cross_signing_key(
         return None
     if signed_by is not None and not is_signed(found, user_id, signed_by, signed_by):
         return None
-    return str(key)
+    return key
 
 
 def _device(user_id: str, device_id: str, keys: Any, self_signing: str | None) -> Device | None:
@@ -74,17 +74,17 @@ def _device(user_id: str, device_id: str, keys: Any, self_signing: str | None) -
     return Device(user_id, device_id, curve25519, ed25519, signed)
 
 
-def is_id(value: object) -> bool:
+def is_id(value: object) -> TypeGuard[str]:
     """Text that the database and the logs can take: no control characters, no half surrogate pairs."""
     return isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
 
 
-def _is_key(value: object) -> bool:
+def _is_key(value: object) -> TypeGuard[str]:
     """A 32-byte public key, canonically unpadded: a key spelt in two ways would count as two."""
     if not isinstance(value, str) or len(value) != 43:
         return False
     try:
-        return bool(vodozemac.Curve25519PublicKey.from_base64(value).to_base64() == value)
+        return vodozemac.Curve25519PublicKey.from_base64(value).to_base64() == value
     except ValueError:
         return False
 

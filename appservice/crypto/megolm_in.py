@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import vodozemac
 
@@ -66,7 +66,6 @@ class InboundSessions:
             raise Malformed("room_key_malformed") from None
         if new.session_id != session_id:
             raise Malformed("room_key_malformed")
-        assert isinstance(room_id, str)
         place = (room_id, session_id, user_id)
         row = await tx.fetchrow(
             """INSERT INTO megolm_inbound
@@ -203,7 +202,7 @@ class InboundSessions:
         return vodozemac.InboundGroupSession.from_pickle(pickle, key)
 
 
-def _is_session_id(value: object) -> bool:
+def _is_session_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _SESSION_ID.fullmatch(value) is not None
 
 

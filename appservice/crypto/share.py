@@ -214,7 +214,7 @@ class Sharing:
     ) -> None:
         sealed = self._sealing.seal(session_key.encode(), _context(place, device))
         await tx.execute(
-            """INSERT INTO megolm_share 
+            """INSERT INTO megolm_share
                    (leg_id, puppet_id, device_id, curve25519, key_sealed, txn_id, content)
                VALUES ($1, $2, $3, $4, $5, $6, $7)
                ON CONFLICT (leg_id, puppet_id, device_id)
