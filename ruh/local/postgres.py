@@ -94,6 +94,7 @@ class Cluster:
             argv=(*self._as_user("--pdeathsig", "INT"), _binary("postgres"), "-D", str(self.data), *options),
             log=self.directory / "log",
             stop_signal=signal.SIGINT,  # "fast": ends sessions, then shuts down cleanly
+            orphan_signal=signal.SIGINT,
         )
 
     def prepare(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+ROOT = Path(__file__).resolve().parents[2]
 LONGEST_LOG = 10_000_000  # bytes; a longer one is put aside at the next start
 
 
@@ -24,9 +25,10 @@ class Program:
 
     name: str
     argv: tuple[str, ...]
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str | None] = field(default_factory=dict)  # None: not handed on
     log: Path | None = None  # None: our standard error
     stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGTERM  # what the kernel sends it when we are gone
     stop_within: float = 15.0  # seconds, then it is killed
 
 
@@ -43,13 +45,19 @@ def _end_with_parent(parent: int, how: signal.Signals) -> Callable[[], None] | N
     return before_exec
 
 
+def _python_path() -> str:
+    """Ours first, so that a child finds these sources also where they aren't installed."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
 def popen_options(program: Program) -> dict[str, Any]:
-    """Keyword arguments for `Popen` and for asyncio's subprocesses alike. Closes nothing: see `log_file`."""
+    """Keyword arguments for `Popen` and for asyncio's subprocesses alike."""
+    environ = {**os.environ, "PYTHONPATH": _python_path(), **program.environ}
     return {
         "stdin": subprocess.DEVNULL,
-        "env": {**os.environ, **program.environ},
+        "env": {name: value for name, value in environ.items() if value is not None},
         "start_new_session": True,
-        "preexec_fn": _end_with_parent(os.getpid(), program.stop_signal),
+        "preexec_fn": _end_with_parent(os.getpid(), program.orphan_signal),
     }
 
 

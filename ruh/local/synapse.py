@@ -10,6 +10,7 @@ import hmac
 import importlib.util
 import json
 import re
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -20,12 +21,12 @@ from string import Template
 import aiohttp
 
 from bridge.errors import RuhError
-from ruh.local.process import Program
+from bridge.participants import ASSISTANT_LOCALPART, MASK_PREFIX
+from ruh.local.files import write_private
+from ruh.local.process import ROOT, Program
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "synapse-config"
+TEMPLATES = ROOT / "synapse-config"
 MODULE = "policies.homeserver.RuhModule"
-ASSISTANT = "ruh_assistant0"
-NAMESPACE = "ruh_"
 ADMIN = "homeserver-admin"
 
 
@@ -80,8 +81,8 @@ class Homeserver:
                 "-c",
                 str(self.directory / "homeserver.yaml"),
             ),
-            environ={"PYTHONPATH": str(TEMPLATES.parent), "SYNAPSE_CACHE_FACTOR": "1.0"},
             log=self.directory / "log",
+            orphan_signal=signal.SIGKILL,
         )
 
     def write_config(self) -> None:
@@ -105,7 +106,7 @@ class Homeserver:
             "as_token": secrets.as_token,
             "hs_token": secrets.hs_token,
             "sender_localpart": secrets.sender_localpart,
-            "user_regex": f"@{re.escape(NAMESPACE)}.*:{re.escape(self.server_name)}",
+            "user_regex": f"@{re.escape(MASK_PREFIX)}.*:{re.escape(self.server_name)}",
             "log_level": "WARNING",
             "pid_file": str(self.directory / "synapse.pid"),
             "signing_key_path": str(self.directory / "signing.key"),
@@ -116,19 +117,14 @@ class Homeserver:
         filled = {key: json.dumps(value) for key, value in everything.items()}
         for name in ("homeserver.yaml", "registration.yaml", "log.yaml"):
             text = Template((TEMPLATES / name).read_text(encoding="utf-8")).substitute(filled)
-            _write_private(self.directory / name, text)
-        _write_private(self.directory / "signing.key", secrets.signing_key + "\n")
+            write_private(self.directory / name, text)
+        write_private(self.directory / "signing.key", secrets.signing_key + "\n")
 
     def _modules(self) -> list[dict[str, object]]:
         if importlib.util.find_spec(MODULE.rpartition(".")[0]) is None:
             return []
-        config = {"assistant": f"@{ASSISTANT}:{self.server_name}", "namespace": f"@{NAMESPACE}"}
+        config = {"assistant": f"@{ASSISTANT_LOCALPART}:{self.server_name}", "namespace": f"@{MASK_PREFIX}"}
         return [{"module": MODULE, "config": config}]
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 async def wait_until_ready(url: str, within: float = 60.0) -> None:
@@ -180,3 +176,12 @@ async def admin_token(url: str, registration_secret: str, password: str) -> str:
             if answer.status != 200:
                 raise HomeserverError(f"The homeserver's admin account can't sign in: {body.get('errcode')}.")
             return str(body["access_token"])
+
+
+async def token_works(url: str, token: str) -> bool:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        aiohttp.ClientSession(url, headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as session,
+        session.get("/_matrix/client/v3/account/whoami") as answer,
+    ):
+        return answer.status == 200

@@ -34,7 +34,7 @@ class TestHomeserver:
         self.as_token = config.secrets.as_token
         self.registration_secret = config.secrets.registration_secret
         self.module = synapse.MODULE
-        self.assistant = f"@{synapse.ASSISTANT}:{config.server_name}"
+        self.assistant = f"@{synapse.ASSISTANT_LOCALPART}:{config.server_name}"
         self.admin_token = ""
         self._process: subprocess.Popen[bytes] | None = None
 
