@@ -35,7 +35,7 @@ class Found:
 async def issue(tx: Transaction, person_id: PersonId, *, lifetime: timedelta = LIFETIME) -> Link:
     """A new link; those before it stop working."""
     # Two at once wait for each other on the person, so that exactly one link is left.
-    await tx.execute("SELECT FROM person WHERE id = $1 FOR UPDATE", person_id)
+    await tx.execute("SELECT FROM person WHERE id = $1 FOR NO KEY UPDATE", person_id)
     await tx.execute("DELETE FROM activation WHERE person_id = $1", person_id)
     token = secrets.token_urlsafe(32)
     expires_at: datetime = await tx.fetchval(

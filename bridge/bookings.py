@@ -104,18 +104,10 @@ async def _welcome(
 ) -> bool:
     """Say hello, once for ever. Who loses the conditional update has been overtaken by who won it."""
     client, therapist = pair
-    row = await tx.fetchrow(
-        "UPDATE conversation c SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL"
-        " RETURNING EXISTS (SELECT FROM entry e"
-        " WHERE e.conversation_id = c.id AND e.author_id = c.organiser_id) AS has_written",
-        conversation, at,
-    )  # fmt: skip
-    if row is None:
-        return False
-    so_far = contact.Contact(opened_by_staff=row["has_written"], booked=True)
     # The switches of P5 come with their tables; until then everybody's chat is on.
     direct = in_force(client=None, groups={}, everyone=True)
-    if not contact.on_booking(so_far, has_thread=True, archived=False, direct=direct).send_welcome:
+    effects = contact.on_booking(contact.Contact(booked=True), has_thread=True, archived=False, direct=direct)
+    if not effects.send_welcome or not await _first(tx, conversation, at):
         return False
     own = await people.welcome_text(tx, keyring, therapist.id)
     words = contact.welcome(own, client=client.name, therapist=therapist.name, practice=practice)
@@ -129,3 +121,12 @@ async def _welcome(
         # The thread was closed before anybody said a word: the booking stands, the welcome has no place.
         return False
     return True
+
+
+async def _first(tx: Transaction, conversation: ConversationId, at: datetime) -> bool:
+    return bool(
+        await tx.fetchval(
+            "UPDATE conversation SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL RETURNING true",
+            conversation, at,
+        )
+    )  # fmt: skip

@@ -53,13 +53,3 @@ async def lines_of(tx: Transaction, entries: Collection[EntryId]) -> set[EntryId
         list(entries),
     )
     return {EntryId(row["id"]) for row in rows if row["id"] is not None}
-
-
-async def answers_to(tx: Transaction, line: EntryId, limit: int = 20) -> set[EntryId]:
-    """The latest replies to a line: they quote it."""
-    rows = await tx.fetch(
-        "SELECT id FROM entry WHERE target_id = $1 AND kind = 'message' ORDER BY seq DESC LIMIT $2",
-        line,
-        limit,
-    )
-    return {EntryId(row["id"]) for row in rows}

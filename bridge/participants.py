@@ -20,13 +20,16 @@ MASK_PREFIX = "ruh_"
 
 
 async def ensure_assistant(tx: Transaction, server_name: str) -> PuppetId:
-    """The assistant's own row, made on first use."""
-    user_id = f"@{ASSISTANT_LOCALPART}:{server_name}"
-    await tx.execute(
-        "INSERT INTO puppet (id, user_id, device_id, kind) VALUES ($1, $2, $3, 'assistant') ON CONFLICT DO NOTHING",
-        uuid4(), user_id, ASSISTANT_DEVICE,
-    )  # fmt: skip
-    return PuppetId(await tx.fetchval("SELECT id FROM puppet WHERE user_id = $1", user_id))
+    """The assistant's row, made on first use."""
+    found = await tx.fetchval("SELECT id FROM puppet WHERE kind = 'assistant'")
+    if found is None:
+        await tx.execute(
+            "INSERT INTO puppet (id, user_id, device_id, kind) VALUES ($1, $2, $3, 'assistant')"
+            " ON CONFLICT DO NOTHING",
+            uuid4(), f"@{ASSISTANT_LOCALPART}:{server_name}", ASSISTANT_DEVICE,
+        )  # fmt: skip
+        found = await tx.fetchval("SELECT id FROM puppet WHERE kind = 'assistant'")
+    return PuppetId(found)
 
 
 async def ensure_face(tx: Transaction, person: PersonId, server_name: str) -> PuppetId:

@@ -18,6 +18,7 @@ from asyncpg import Record, UniqueViolationError
 
 from bridge.database import Transaction
 from bridge.errors import AddressTaken, PersonUnknown, PlatformIdTaken
+from bridge.feed import Change, Notification, notify
 from bridge.sealing import DataKey, Keyring, standing_key
 from policies.vocabulary import Name, Person, PersonId, PersonStatus, Role
 
@@ -67,6 +68,7 @@ async def create(
             "INSERT INTO account (person_id, user_id) VALUES ($1, $2)",
             person_id, f"@{_opaque_localpart()}:{server_name}",
         )  # fmt: skip
+    await notify(tx, Notification(Change.ACCOUNT, person=person_id))
     return person_id
 
 
@@ -84,7 +86,7 @@ async def update(
 
     Raises PersonUnknown or AddressTaken.
     """
-    role = await tx.fetchval("SELECT role FROM person WHERE id = $1 FOR UPDATE", person_id)
+    role = await tx.fetchval("SELECT role FROM person WHERE id = $1 FOR NO KEY UPDATE", person_id)
     if role is None:
         raise PersonUnknown
     key = await standing_key(tx, keyring, "directory")
@@ -108,6 +110,7 @@ async def update(
             )
     except UniqueViolationError as error:
         raise _taken(error) from None
+    await notify(tx, Notification(Change.ACCOUNT, person=person_id))
 
 
 async def get(tx: Transaction, keyring: Keyring, person_id: PersonId) -> Person:

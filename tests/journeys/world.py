@@ -1,0 +1,176 @@
+"""A whole Ruh for one test: a database, the run's homeserver, and our processes as an operator runs them."""
+
+import asyncio
+import base64
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from bridge import accounts, bookings, messages, participants, timeline
+from bridge.database import Pool, transaction
+from bridge.messages import Posted
+from bridge.sealing import Keyring
+from bridge.timeline import Line
+from policies.content import Text
+from policies.vocabulary import ConversationId, Person, Role
+from tests.clients.clients import Clients
+from tests.clients.protocol import RealClient
+from tests.support.people import make
+from tests.support.synapse import TestHomeserver
+
+MASTER = b"w" * 32
+PASSWORD = "a long enough password"
+RUH = [sys.executable, "-c", "from ruh.main import main; main()"]
+T = TypeVar("T")
+
+
+async def until(look: Callable[[], Awaitable[T | None]], *, seconds: float = 20, what: str = "it") -> T:
+    """Asks the database until it says yes."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not (answer := await look()):
+                await asyncio.sleep(0.05)
+            return answer
+    except TimeoutError:
+        raise AssertionError(f"waited {seconds:g} s for {what}") from None
+
+
+@dataclass
+class World:
+    pool: Pool
+    database_url: str
+    homeserver: TestHomeserver
+    clients: Clients
+    logs: Path
+    keyring: Keyring = field(default_factory=lambda: Keyring(MASTER))
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "RUH_DATABASE_URL": self.database_url,
+            "RUH_MASTER_KEY": base64.b64encode(MASTER).decode(),
+            "RUH_SERVER_NAME": self.homeserver.server_name,
+            "RUH_HOMESERVER_PUBLIC_URL": self.homeserver.url,
+            "RUH_HOMESERVER_URL": self.homeserver.url,
+            "RUH_AS_TOKEN": self.homeserver.as_token,
+            "RUH_HOMESERVER_ADMIN_TOKEN": self.homeserver.admin_token,
+        }
+
+    async def start(self, command: str = "appservice", **more: str) -> asyncio.subprocess.Process:
+        """One of our processes; `more` goes into its environment."""
+        log = (self.logs / f"{command}.log").open("ab")
+        process = await asyncio.create_subprocess_exec(
+            *RUH, command, env=self.environment | more, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL
+        )
+        self.processes.append(process)
+        return process
+
+    async def kill(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+    async def end(self) -> None:
+        for process in self.processes:
+            await self.kill(process)
+
+    async def person(self, role: Role, first: str, last: str, **more: Any) -> Person:
+        async with transaction(self.pool) as tx:
+            return await make(tx, self.keyring, role, first, last, **more)
+
+    async def therapist(self) -> Person:
+        return await self.person(Role.THERAPIST, "Sara", "Khan", title="Dr.", email=f"{uuid4().hex}@ruh.test")
+
+    async def client(self, first: str = "Amina", last: str = "Yusuf") -> Person:
+        """A client whose account the homeserver has; they have not signed in."""
+        person = await self.person(Role.CLIENT, first, last)
+        async with transaction(self.pool) as tx:
+            await accounts.request_password(tx, self.keyring, person.id, PASSWORD)
+        await until(lambda: self._account_ready(person), what="the account")
+        return person
+
+    async def _account_ready(self, person: Person) -> bool:
+        async with transaction(self.pool) as tx:
+            account = await accounts.find(tx, person.id)
+            return account is not None and account.ready
+
+    async def user_id(self, person: Person) -> str:
+        return str(await self.pool.fetchval("SELECT user_id FROM account WHERE person_id = $1", person.id))
+
+    async def nio(self, person: Person) -> RealClient:
+        return await self.clients.nio(await self.user_id(person), PASSWORD)
+
+    async def element(self, person: Person) -> RealClient:
+        return await self.clients.element(await self.user_id(person), PASSWORD)
+
+    async def book(self, therapist: Person, client: Person) -> ConversationId:
+        async with transaction(self.pool) as tx:
+            outcome = await bookings.report(
+                tx, self.keyring, platform_booking_id=uuid4().hex, client=client.id, therapist=therapist.id,
+                starts_at=None, practice="Ruh", at=datetime.now(UTC),
+            )  # fmt: skip
+        return outcome.conversation_id
+
+    async def open(self, therapist: Person, client: Person) -> ConversationId:
+        async with transaction(self.pool) as tx:
+            conversation, _ = await participants.open_direct(
+                tx, self.keyring, therapist=therapist.id, client=client.id, at=datetime.now(UTC)
+            )
+        return conversation
+
+    async def say(self, author: Person, conversation: ConversationId, text: str, **more: Any) -> Posted:
+        """As the portal does."""
+        async with transaction(self.pool) as tx:
+            return await messages.post(
+                tx, self.keyring, author=author.id, conversation=conversation, content=Text(text),
+                at=datetime.now(UTC), **more,
+            )  # fmt: skip
+
+    async def lines(self, reader: Person, conversation: ConversationId) -> list[Line]:
+        async with transaction(self.pool) as tx:
+            return list((await timeline.page(tx, self.keyring, reader.id, conversation, limit=1000)).lines)
+
+    async def line(
+        self, reader: Person, conversation: ConversationId, holds: Callable[[Line], bool], seconds: float = 20
+    ) -> Line:
+        """The first line of the reader's timeline that it holds for, now or later."""
+
+        async def look() -> Line | None:
+            return next((line for line in await self.lines(reader, conversation) if holds(line)), None)
+
+        return await until(look, seconds=seconds, what="a line of the timeline")
+
+    def log(self, command: str = "appservice") -> str:
+        path = self.logs / f"{command}.log"
+        return path.read_text() if path.exists() else ""
+
+
+def text(line: Line) -> str:
+    return line.content.body if isinstance(line.content, Text) else ""
+
+
+@asynccontextmanager
+async def a_world(
+    pool: Pool, database_url: str, homeserver: TestHomeserver, logs: Path
+) -> AsyncIterator[World]:
+    async with Clients(homeserver.url) as clients:
+        world = World(pool, database_url, homeserver, clients, logs)
+        # The homeserver serves the whole run: each world has an assistant of its own.
+        await pool.execute(
+            "INSERT INTO puppet (id, user_id, device_id, kind) VALUES ($1, $2, $3, 'assistant')",
+            uuid4(), f"@ruh_a{secrets.token_hex(8)}:{homeserver.server_name}", "RUHASSIST",
+        )  # fmt: skip
+        try:
+            yield world
+        finally:
+            await world.end()
