@@ -7,7 +7,8 @@ give None or the refusal; nothing here needs the room's state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from policies.vocabulary import MatrixUserId, Refusal
@@ -34,6 +35,11 @@ _REACTION_FIELDS = frozenset({"m.relates_to"})
 _REACTION_RELATION = frozenset({"rel_type", "event_id", "key"})
 
 
+def _only(content: Mapping[str, Any], allowed: Collection[str]) -> bool:
+    # Not `content.keys() <= allowed`: an event's content is Synapse's own mapping, whose keys are no set.
+    return all(key in allowed for key in content)
+
+
 def _encrypted(content: Mapping[str, Any]) -> Refusal | None:
     # Nothing but Megolm is readable for the other side, and an unknown algorithm may be no encryption at all.
     if content.get("algorithm") == "m.megolm.v1.aes-sha2" and isinstance(content.get("ciphertext"), str):
@@ -43,11 +49,11 @@ def _encrypted(content: Mapping[str, Any]) -> Refusal | None:
 
 def _reaction(content: Mapping[str, Any]) -> Refusal | None:
     relation = content.get("m.relates_to")
-    if not content.keys() <= _REACTION_FIELDS or not isinstance(relation, Mapping):
+    if not _only(content, _REACTION_FIELDS) or not isinstance(relation, Mapping):
         return BAD_REACTION
     key = relation.get("key")
     plain = (
-        relation.keys() <= _REACTION_RELATION
+        _only(relation, _REACTION_RELATION)
         and relation.get("rel_type") == "m.annotation"
         and isinstance(relation.get("event_id"), str)
         and isinstance(key, str)
@@ -88,7 +94,7 @@ def refuse_state(user_id: str, event_type: str, state_key: str, content: Mapping
     if (
         event_type == "m.room.member"
         and state_key == user_id
-        and content.keys() <= _LEAVING
+        and _only(content, _LEAVING)
         and content.get("membership") in ("join", "leave")
     ):
         return None
@@ -100,9 +106,25 @@ def refuse_invite(invitee: str, assistant: MatrixUserId, *, direct_chats: bool) 
     return None if direct_chats and invitee == assistant else NO_INVITES
 
 
-def refuse_join(*, is_invited: bool) -> Refusal | None:
-    """A join, and also a change of name or picture, which is a join of somebody already joined."""
-    return None if is_invited else NO_JOINING
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A name and a picture, as a room or a profile has them."""
+
+    name: str | None
+    picture: str | None
+
+
+def refuse_join(*, is_invited: bool, in_room: Shown | None, profile: Shown | None) -> Refusal | None:
+    """A join: into what one was added to, or again where one is already, which apps do on a second tap.
+
+    A change of name or picture is such a join too; it is the one where room and profile differ. ``in_room``
+    is None for somebody who isn't joined.
+    """
+    if is_invited:
+        return None
+    if in_room is None:
+        return NO_JOINING
+    return None if in_room == profile else NO_STATE
 
 
 _DIRECT_STATE = frozenset({"m.room.encryption", "m.room.guest_access", "m.room.history_visibility"})
@@ -131,13 +153,13 @@ def refuse_room(config: Mapping[str, Any], assistant: MatrixUserId, *, direct_ch
 
     ``config`` is the body of ``/createRoom``; a room upgrade comes with less of it and is refused.
     """
-    if not direct_chats or config.get("invite") != [assistant] or not config.keys() <= _DIRECT_FIELDS:
+    if not direct_chats or config.get("invite") != [assistant] or not _only(config, _DIRECT_FIELDS):
         return NO_ROOMS
     state = config.get("initial_state", [])
     creation = config.get("creation_content", {})
     if not isinstance(state, list) or not all(isinstance(event, Mapping) for event in state):
         return NO_ROOMS
-    if not isinstance(creation, Mapping) or not creation.keys() <= {"m.federate"}:
+    if not isinstance(creation, Mapping) or not _only(creation, ("m.federate",)):
         return NO_ROOMS
     private = (
         config.get("visibility", "private") == "private"
