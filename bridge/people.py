@@ -211,6 +211,20 @@ async def search(
     return [to_person(keyring, row) for _, row in found[offset : offset + limit]]
 
 
+async def may_write_to(tx: Transaction, actor: Person, client: PersonId) -> bool:
+    """Whether `search` would offer this client to `actor`."""
+    if not actor.role.is_staff:
+        return False
+    found = await tx.fetchval(
+        """SELECT true FROM person p WHERE p.id = $1 AND p.role = 'client' AND p.status = 'active'
+             AND ($2::uuid IS NULL OR EXISTS (
+                   SELECT FROM booking b WHERE b.client_id = p.id AND b.therapist_id = $2))""",
+        client,
+        actor.id if actor.role is Role.THERAPIST else None,
+    )
+    return found is not None
+
+
 def normalised(email: str) -> str:
     """One spelling of an address: people type capitals and spaces, mailboxes don't care."""
     return unicodedata.normalize("NFKC", email).strip().casefold()

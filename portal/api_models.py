@@ -21,7 +21,10 @@ MAX_PAGE = 200
 def _printable(value: str) -> str:
     """Controls, lone surrogates and marks that turn a line around have no place in a name."""
     value = unicodedata.normalize("NFC", value.strip())
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202a\u202b\u202c\u202d\u202e" for c in value):
+    if any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202a\u202b\u202c\u202d\u202e"
+        for c in value
+    ):
         raise ValueError("must not contain control characters")
     return value
 
@@ -53,6 +56,13 @@ def _time_zone(value: str) -> str:
     return value
 
 
+def _plausible(moment: datetime) -> datetime:
+    """Beyond these years it is a slip of a keyboard, and the database's calendar ends somewhere too."""
+    if not 2000 <= moment.year <= 2200:
+        raise ValueError("must be between the years 2000 and 2200")
+    return moment
+
+
 PlatformId = Annotated[
     str,
     Field(
@@ -65,6 +75,7 @@ FirstName = Annotated[str, Field(max_length=100), AfterValidator(_printable), Af
 LastName = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
 Title = Annotated[str, Field(max_length=30), AfterValidator(_printable)]
 Email = Annotated[str, Field(max_length=254, examples=["a.yusuf@example.org"]), AfterValidator(_email)]
+Instant = Annotated[AwareDatetime, AfterValidator(_plausible), Field(examples=["2026-11-23T09:00:00+01:00"])]
 TimeZone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(_time_zone)]
 
 
@@ -117,7 +128,7 @@ class BookingGiven(_Given):
     booking_id: PlatformId
     client: PlatformId
     therapist: PlatformId
-    starts_at: AwareDatetime | None = None
+    starts_at: Instant | None = None
 
 
 class NameSeen(BaseModel):

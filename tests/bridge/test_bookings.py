@@ -146,7 +146,7 @@ async def test_a_new_booking_makes_an_archived_client_active_and_an_old_one_does
     assert await status_after("b2") is PersonStatus.ACTIVE
 
 
-async def test_a_therapist_who_wrote_first_is_not_followed_by_a_welcome(pool: Pool) -> None:
+async def test_a_thread_from_before_the_booking_is_kept_and_gets_its_welcome_once(pool: Pool) -> None:
     therapist, client = await pair(pool, KEYS)
     async with transaction(pool) as tx:
         conversation, _ = await participants.open_direct(
@@ -156,15 +156,8 @@ async def test_a_therapist_who_wrote_first_is_not_followed_by_a_welcome(pool: Po
             tx, KEYS, author=therapist.id, conversation=conversation, content=Text("Hello Amina"), at=NOW
         )
     outcome = await report(pool, therapist, client)
-    assert (outcome.conversation_id, outcome.opened, outcome.welcomed) == (conversation, False, False)
+    assert (outcome.conversation_id, outcome.opened, outcome.welcomed) == (conversation, False, True)
     assert not (await report(pool, therapist, client, "b2")).welcomed
-
-
-async def test_a_thread_opened_in_silence_still_gets_its_welcome(pool: Pool) -> None:
-    therapist, client = await pair(pool, KEYS)
-    async with transaction(pool) as tx:
-        await participants.open_direct(tx, KEYS, therapist=therapist.id, client=client.id, at=NOW)
-    assert (await report(pool, therapist, client)).welcomed
 
 
 async def test_a_booking_in_a_closed_thread_is_kept_without_a_welcome(pool: Pool) -> None:
