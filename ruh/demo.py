@@ -27,7 +27,7 @@ from ruh.local.state import State
 
 KEPT = "demo"
 _NAMESPACE = UUID("7c1d3d52-3f0f-4f0e-9a55-4f5a6b7d8e90")
-READY_WITHIN = 60.0  # seconds, for all the clients' accounts
+READY_WITHIN = 60.0  # seconds, for all the clients' accounts and rooms
 
 
 class DemoFailed(RuhError):
@@ -128,7 +128,7 @@ async def _make(installation: Installation, passwords: dict[str, str]) -> list[d
         await _set_passwords(pool, keyring, ids, passwords)
         for thread in THREADS:
             await _open(pool, keyring, ids, thread, settings.practice_name)
-        await _wait_for_accounts(pool, [ids[person.key] for person in PEOPLE if not person.role.is_staff])
+        await _wait_for_homeserver(pool, [ids[person.key] for person in PEOPLE if not person.role.is_staff])
     finally:
         await pool.close()
     return [_shown(person, passwords[person.key], made[person.key]) for person in PEOPLE]
@@ -195,17 +195,19 @@ async def _open(
             )
 
 
-async def _wait_for_accounts(pool: Pool, clients: list[PersonId]) -> None:
+async def _wait_for_homeserver(pool: Pool, clients: list[PersonId]) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while True:
         async with transaction(pool) as tx:
             found = await accounts.find_many(tx, clients)
+            rooms_wanted = await tx.fetchval("SELECT count(*) FROM leg WHERE state = 'wanted'")
         waiting = [account for account in found.values() if not account.ready]
-        if not waiting:
+        if not waiting and not rooms_wanted:
             return
         if time.monotonic() > deadline:
             why = ", ".join(sorted({account.error or "no answer" for account in waiting}))
-            raise DemoFailed(f"{len(waiting)} accounts of clients are not on the homeserver ({why}).")
+            words = f"{len(waiting)} accounts and {rooms_wanted} rooms of clients are not on the homeserver"
+            raise DemoFailed(f"{words} ({why}).")
         await asyncio.sleep(0.1)
 
 

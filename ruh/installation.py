@@ -117,6 +117,10 @@ class Installation:
             "PORTAL_PORT": str(self.addresses.port),
             "API_TOKEN": secrets.api_token,
         }
+        # The environment wins over the file; what is meant for another installation must not.
+        others = {f"RUH_{name}{form}": None for name in values for form in ("", "_FILE")}
+        self._environ = {**others, SETTINGS_FILE: str(self.settings_file)}
+        values["LOG_LEVEL"] = "warning"  # the table of people should stay in sight; RUH_LOG_LEVEL wins
         write_private(
             self.settings_file, "".join(f"RUH_{name}='{value}'\n" for name, value in values.items())
         )

@@ -28,3 +28,4 @@ def configure(level: str) -> None:
     )
     # Libraries: only what is wrong. Their lines at INFO carry addresses and paths.
     logging.basicConfig(level=max(LEVELS[level], logging.WARNING), stream=sys.stderr, force=True)
+    logging.getLogger("pogo_core").setLevel(logging.ERROR)  # it warns of every migration that it applies
