@@ -20,7 +20,7 @@ from appservice.crypto.errors import ShareOutdated
 from appservice.crypto.model import Hold
 from appservice.faults import point
 from appservice.homeserver import Acting, HomeserverError, Refused
-from appservice.homeserver_transport import Json
+from appservice.homeserver_transport import Json, compact
 from appservice.translate import message_content, reaction_content
 from bridge import legs, outbox, puppets
 from bridge.database import transaction
@@ -108,9 +108,10 @@ async def _prepare(context: Context, load: Load) -> bool:
             }
         point("deliver.encrypted")
         made = [
-            (item.id, transaction_id(load, item), json.dumps(payloads[item.id], separators=(",", ":"), ensure_ascii=False))
-            for item, _, _ in batch if item.id in alive
-        ]  # fmt: skip
+            (item.id, transaction_id(load, item), compact(payloads[item.id]).decode())
+            for item, _, _ in batch
+            if item.id in alive
+        ]
         await outbox.prepared(tx, made)
     point("deliver.prepared")
     return True
@@ -144,7 +145,7 @@ async def _send(context: Context, load: Load, item: Item) -> bool:
     """One request (a deletion: one for each event of the message). False: it has to wait."""
     if not item.due:
         return False
-    assert item.payload is not None and item.txn_id is not None and item.prepared_at is not None
+    assert item.payload is not None
     acting = Acting(item.puppet_user, item.puppet_device)
     try:
         event_id = await _once(context, load, item, acting, json.loads(item.payload))
@@ -155,7 +156,7 @@ async def _send(context: Context, load: Load, item: Item) -> bool:
         return False
     point("deliver.sent")
     async with context.pool.acquire() as connection:
-        await outbox.sent(connection, load.conversation_id, [(item.id, event_id)])
+        await outbox.sent(connection, load, item, event_id)
     point("deliver.recorded")
     return True
 
@@ -163,7 +164,8 @@ async def _send(context: Context, load: Load, item: Item) -> bool:
 async def _once(context: Context, load: Load, item: Item, acting: Acting, payload: Json) -> str | None:
     if item.kind in (EntryKind.DELETION, EntryKind.REACTION_REMOVED):
         return await _redact(context, load, item, payload)
-    assert item.txn_id is not None and item.prepared_at is not None
+    assert item.txn_id is not None
+    assert item.prepared_at is not None
     if datetime.now(UTC) - item.prepared_at > TRANSACTION_MEMORY:
         found = await resend.find(context, load.room_id, acting.user_id, payload, since=item.prepared_at)
         if found is not None:
@@ -200,7 +202,7 @@ async def _refused(context: Context, load: Load, item: Item, error: Refused) -> 
 
 async def _postpone(context: Context, load: Load, item: Item, error: HomeserverError) -> None:
     seconds = wait(error, item.attempts + 1)
-    log.warning("delivery_postponed", delivery=item.id, leg=str(load.leg_id), error=error.errcode, seconds=round(seconds, 1))  # fmt: skip
+    log.warning("delivery_postponed", delivery=item.id, error=error.errcode, seconds=round(seconds, 1))
     async with context.pool.acquire() as connection:
         await outbox.postponed(connection, load, item, error.errcode, seconds)
 

@@ -8,7 +8,7 @@ import asyncio
 
 import structlog
 
-from appservice import masks
+from appservice import holds, masks
 from appservice.backoff import wait
 from appservice.context import Context
 from appservice.faults import point
@@ -24,6 +24,11 @@ from policies.vocabulary import Person, PersonId
 log = structlog.get_logger()
 
 AT_ONCE = 4
+ENCRYPTION = {
+    "algorithm": "m.megolm.v1.aes-sha2",
+    "rotation_period_msgs": 100,
+    "rotation_period_ms": 7 * 24 * 3600 * 1000,
+}
 
 
 def room(name: str) -> Json:
@@ -36,7 +41,7 @@ def room(name: str) -> Json:
         "name": name,
         "creation_content": {"m.federate": False},
         "initial_state": [
-            _state("m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 100, "rotation_period_ms": 604_800_000}),
+            _state("m.room.encryption", ENCRYPTION),
             _state("m.room.history_visibility", {"history_visibility": "joined"}),
             _state("m.room.guest_access", {"guest_access": "forbidden"}),
             _state("m.room.join_rules", {"join_rule": "invite"}),
@@ -96,7 +101,8 @@ async def bring(context: Context, leg: Leg) -> None:
         await masks.bring(context.pool, context.homeserver, context.machine, puppet, names[puppet.id])
     room_id: str | None = leg.room_id
     if room_id is None:
-        room_id = await context.homeserver.create_room(room(naming.room_name(leg.kind, organiser)), context.acting)  # fmt: skip
+        made = room(naming.room_name(leg.kind, organiser))
+        room_id = await context.homeserver.create_room(made, context.acting)
         point("leg.created")
         async with transaction(context.pool) as tx:
             await legs.set_room(tx, leg.id, room_id)
@@ -106,6 +112,7 @@ async def bring(context: Context, leg: Leg) -> None:
     point("leg.invited")
     async with transaction(context.pool) as tx:
         await legs.set_open(tx, leg)
+    await holds.look(context, [leg.user_id])
 
 
 async def _name(context: Context, leg: Leg, puppet: Puppet) -> str:

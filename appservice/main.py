@@ -71,7 +71,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         epoch, token = await shards.take(tx, SHARD)
     log.info("appservice_ready", shard=SHARD, epoch=epoch)
     carrier = Carrier(context)
-    watch = Watch(context, carrier)
+    watch = Watch(context)
     outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
     accounts_due = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

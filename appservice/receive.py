@@ -109,7 +109,9 @@ async def _decrypted(tx: Transaction, context: Context, leg: Leg, event: Event) 
     await _apply(tx, context, leg, event, opened.type, content)
 
 
-async def _apply(tx: Transaction, context: Context, leg: Leg, event: Event, kind: str, content: Mapping[str, Any]) -> None:  # fmt: skip
+async def _apply(
+    tx: Transaction, context: Context, leg: Leg, event: Event, kind: str, content: Mapping[str, Any]
+) -> None:
     meaning = from_matrix(kind, content)
     origin = Origin(leg.id, EventId(event["event_id"]))
     at = said_at(event)

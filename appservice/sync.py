@@ -90,7 +90,7 @@ class Syncer:
             outcomes.put_nowait(outcome)
 
     async def _timelines(self, answer: Json) -> dict[str, list[Json]]:
-        """Each room's events, oldest first; where the homeserver left some out, they are fetched (no transaction)."""
+        """Each room's events, oldest first; what the homeserver left out of one is fetched."""
         found: dict[str, list[Json]] = {}
         for kind in ("join", "leave"):
             for room_id, room in answer.get("rooms", {}).get(kind, {}).items():
@@ -144,7 +144,8 @@ class Syncer:
             await retry_sessions(tx, context, received.sessions)
         point("sync.keys")
         lists = answer.get("device_lists", {})
-        changed = {user for user in lists.get("changed", []) if not context.is_ours(user)}
+        users = (*lists.get("changed", []), *lists.get("left", []))
+        changed = {user for user in users if not context.is_ours(user)}
         if changed:
             await context.machine.devices_changed(tx, changed)
             outcome.changed_users = changed

@@ -171,8 +171,9 @@ def _attachment(kind: AttachmentKind, content: Mapping[str, Any], reply_to: str 
     caption = body if name is not None and body and body != name else None
     mime = info.get("mimetype")
     attachment = Attachment(
-        kind, (name or body or "file")[:MAX_FILE_NAME], mime[:100] if isinstance(mime, str) else "application/octet-stream",
-        _whole(info.get("size")) or 0, _whole(info.get("w")), _whole(info.get("h")), _whole(info.get("duration")), caption,
+        kind, (name or body or "file")[:MAX_FILE_NAME],
+        mime[:100] if isinstance(mime, str) else "application/octet-stream", _whole(info.get("size")) or 0,
+        _whole(info.get("w")), _whole(info.get("h")), _whole(info.get("duration")), caption,
     )  # fmt: skip
     return Said(attachment, reply_to, source)
 

@@ -8,9 +8,8 @@ import asyncio
 
 import structlog
 
+from appservice import holds
 from appservice.context import Context
-from appservice.crypto.model import Hold
-from appservice.deliver import Carrier
 from appservice.homeserver import HomeserverError
 from appservice.sync import Outcome
 from bridge import legs
@@ -22,9 +21,8 @@ FAILURES: tuple[type[Exception], ...] = (HomeserverError, *UNREACHABLE)
 
 
 class Watch:
-    def __init__(self, context: Context, carrier: Carrier) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._carrier = carrier
         self.legs_due = asyncio.Event()
         self.parked_due = asyncio.Event()
         self.files_due = asyncio.Event()
@@ -34,7 +32,7 @@ class Watch:
         users = await self._held_users()
         while True:
             try:
-                await self._look(users)
+                await holds.look(self._context, users)
                 users = set()
             except HomeserverError as error:
                 log.warning("devices_not_seen", error=error.errcode, users=len(users))
@@ -51,24 +49,6 @@ class Watch:
     async def _held_users(self) -> set[str]:
         async with transaction(self._context.pool) as tx:
             return set(await legs.held_users(tx))
-
-    async def _look(self, users: set[str]) -> None:
-        """Fetch their devices, and let go what was held for want of one."""
-        if not users:
-            return
-        context = self._context
-        await context.machine.refresh_devices(context.pool, sorted(users), context.acting)
-        async with transaction(context.pool) as tx:
-            for leg in await legs.of_users(tx, users):
-                if leg.hold == "left":
-                    continue
-                recipients = await context.machine.recipients(tx, leg.user_id)
-                reason = recipients.hold.reason if isinstance(recipients.hold, Hold) else None
-                # Waiting is what makes a hold: a client without a device is fine until there is something to send.
-                if reason is None or leg.hold is not None or reason == "identity_changed":
-                    await legs.set_hold(tx, leg.id, reason)
-                if reason is None:
-                    self._carrier.wake(leg.conversation_id)
 
     async def _upkeep(self, outcome: Outcome) -> None:
         context = self._context

@@ -45,21 +45,20 @@ async def want(
 
 async def due(tx: Transaction, keyring: Keyring, limit: int = 4) -> list[Wanted]:
     rows = await tx.fetch(
-        "SELECT a.id, a.conversation_id, a.entry_id, a.source_sealed, a.attempts, c.wrapped_key FROM attachment a"
-        " JOIN conversation c ON c.id = a.conversation_id WHERE a.state = 'wanted' AND a.next_attempt_at <= now()"
+        "SELECT a.id, a.conversation_id, a.entry_id, a.source_sealed, a.attempts, c.wrapped_key"
+        " FROM attachment a JOIN conversation c ON c.id = a.conversation_id"
+        " WHERE a.state = 'wanted' AND a.next_attempt_at <= now()"
         " ORDER BY a.next_attempt_at LIMIT $1",
         limit,
     )
-    return [
-        Wanted(
-            row["id"], ConversationId(row["conversation_id"]), EntryId(row["entry_id"]),
-            json.loads(
-                keyring.unwrap(row["wrapped_key"], str(row["conversation_id"])).open(row["source_sealed"], f"{row['id']}:source")
-            ),
-            row["attempts"],
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [_wanted(keyring, row) for row in rows]
+
+
+def _wanted(keyring: Keyring, row: Any) -> Wanted:
+    key = keyring.unwrap(row["wrapped_key"], str(row["conversation_id"]))
+    source = json.loads(key.open(row["source_sealed"], f"{row['id']}:source"))
+    conversation, entry = ConversationId(row["conversation_id"]), EntryId(row["entry_id"])
+    return Wanted(row["id"], conversation, entry, source, row["attempts"])
 
 
 async def store(tx: Transaction, keyring: Keyring, wanted: Wanted, data: bytes) -> None:
@@ -99,7 +98,9 @@ class State:
     state: str
 
 
-async def of_entries(tx: Transaction, actor: PersonId, conversation: ConversationId, entries: list[EntryId]) -> dict[EntryId, State]:  # fmt: skip
+async def of_entries(
+    tx: Transaction, actor: PersonId, conversation: ConversationId, entries: list[EntryId]
+) -> dict[EntryId, State]:
     where = await standing(tx, actor, conversation)
     where.require(Action.READ)
     rows = await tx.fetch(
@@ -133,5 +134,7 @@ async def chunks(
     conversation, _, size = await find(tx, actor, attachment)
     key = (await standing(tx, actor, conversation)).key(keyring)
     for n in range(-(-size // CHUNK)):
-        sealed = await tx.fetchval("SELECT sealed FROM attachment_chunk WHERE attachment_id = $1 AND n = $2", attachment, n)  # fmt: skip
+        sealed = await tx.fetchval(
+            "SELECT sealed FROM attachment_chunk WHERE attachment_id = $1 AND n = $2", attachment, n
+        )
         yield key.open(sealed, f"{attachment}:{n}")

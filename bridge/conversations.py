@@ -92,7 +92,8 @@ async def list_for(
 
     `search` finds words that begin a word of the title or of a member's name (C14).
     """
-    query, arguments = _SELECT, [actor]
+    query = _SELECT
+    arguments: list[object] = [actor]
     if search.strip():
         query += f" AND c.id = ANY(${len(arguments) + 1})"
         arguments.append(await _matching(tx, keyring, actor, search))
@@ -172,7 +173,8 @@ def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Pe
         last = LastLine(EntryId(row["last_id"]), row["author_id"], _last_content(keyring, row))
     return Row(
         ConversationId(row["id"]), kind, naming.title(own_title, kind, roster, actor, organiser),
-        own_title is not None, organiser == actor, tuple(m.person for m in roster if m.person.id != actor), last, row["last_message_seq"], row["at"],
+        own_title is not None, organiser == actor, tuple(m.person for m in roster if m.person.id != actor),
+        last, row["last_message_seq"], row["at"],
         row["last_message_seq"] > max(row["read_seq"], row["joined_seq"]), row["read_seq"],
         tuple((PersonId(person), hold) for person, hold in row["holds"]), row["closed"],
     )  # fmt: skip

@@ -72,7 +72,6 @@ async def listen(url: str) -> AsyncIterator[Notification]:
     """Everything that changes from now on, for ever; after each (re)connection a REWAKE comes first."""
     pause = 0.2
     while True:
-        queue: asyncio.Queue[Notification | None] = asyncio.Queue()
         try:
             connection = await connect(url)
         except (OSError, asyncpg.PostgresError, TimeoutError) as error:
@@ -81,11 +80,8 @@ async def listen(url: str) -> AsyncIterator[Notification]:
             pause = min(pause * 2, 5)
             continue
         try:
-            connection.add_termination_listener(lambda _: queue.put_nowait(None))
-            await connection.add_listener(CHANNEL, lambda *args: queue.put_nowait(_read(args[-1])))
-            pause = 0.2
-            yield Notification(Change.REWAKE)
-            while (notification := await queue.get()) is not None:
+            async for notification in _until_lost(connection):
+                pause = 0.2
                 yield notification
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("feed_lost", error=type(error).__name__)
@@ -93,6 +89,15 @@ async def listen(url: str) -> AsyncIterator[Notification]:
             with contextlib.suppress(Exception):
                 await connection.close(timeout=2)
         await asyncio.sleep(pause)
+
+
+async def _until_lost(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[Notification]:
+    queue: asyncio.Queue[Notification | None] = asyncio.Queue()
+    connection.add_termination_listener(lambda _: queue.put_nowait(None))
+    await connection.add_listener(CHANNEL, lambda *args: queue.put_nowait(_read(args[-1])))
+    yield Notification(Change.REWAKE)
+    while (notification := await queue.get()) is not None:
+        yield notification
 
 
 def _read(payload: object) -> Notification:

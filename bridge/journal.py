@@ -57,7 +57,8 @@ WITH c AS (
     WHERE id = $2
     RETURNING last_seq, last_message_at
 ), e AS (
-    INSERT INTO entry (id, conversation_id, seq, kind, author_id, target_id, sealed, posted_at, request_id, automatic)
+    INSERT INTO entry (id, conversation_id, seq, kind, author_id, target_id, sealed, posted_at,
+        request_id, automatic)
     SELECT $1, $2, c.last_seq, $3, $4, $5, $6, $8, $7, $9 FROM c
 ), d AS (
     INSERT INTO delivery (leg_id, entry_id, puppet_id, state, event_id, sent_at)

@@ -25,8 +25,9 @@ class Leg:
 
 
 _SELECT = (
-    "SELECT l.id, l.conversation_id, m.person_id, l.user_id, l.room_id, l.state, l.hold, c.kind, c.organiser_id,"
-    " l.attempts FROM leg l JOIN member m ON m.id = l.member_id JOIN conversation c ON c.id = l.conversation_id"
+    "SELECT l.id, l.conversation_id, m.person_id, l.user_id, l.room_id, l.state, l.hold, c.kind,"
+    " c.organiser_id, l.attempts FROM leg l JOIN member m ON m.id = l.member_id"
+    " JOIN conversation c ON c.id = l.conversation_id"
 )
 
 
@@ -70,15 +71,17 @@ async def joined(tx: Transaction, leg: LegId) -> set[UUID]:
 
 
 async def set_open(tx: Transaction, leg: Leg) -> None:
-    await tx.execute("UPDATE leg SET state = 'open', attempts = 0, error = NULL WHERE id = $1 AND state = 'wanted'", leg.id)  # fmt: skip
+    await tx.execute(
+        "UPDATE leg SET state = 'open', attempts = 0, error = NULL WHERE id = $1 AND state = 'wanted'", leg.id
+    )
     await notify(tx, Notification(Change.CONVERSATION, leg.conversation_id))
 
 
 async def failed(tx: Transaction, leg: LegId, error: str, pause_seconds: float) -> None:
     """Not this time; again after the pause."""
     await tx.execute(
-        "UPDATE leg SET attempts = attempts + 1, error = $2, next_attempt_at = now() + make_interval(secs => $3)"
-        " WHERE id = $1",
+        "UPDATE leg SET attempts = attempts + 1, error = $2,"
+        " next_attempt_at = now() + make_interval(secs => $3) WHERE id = $1",
         leg, error, pause_seconds,
     )  # fmt: skip
 
@@ -95,11 +98,8 @@ async def set_hold(tx: Transaction, leg: LegId, hold: str | None) -> bool:
     return conversation is not None
 
 
-async def of_users(tx: Transaction, user_ids: Collection[str], *, held_only: bool = False) -> list[Leg]:
-    rows = await tx.fetch(
-        _SELECT + " WHERE l.user_id = ANY($1) AND l.state <> 'ended' AND (NOT $2 OR l.hold IS NOT NULL)",
-        list(user_ids), held_only,
-    )  # fmt: skip
+async def of_users(tx: Transaction, user_ids: Collection[str]) -> list[Leg]:
+    rows = await tx.fetch(_SELECT + " WHERE l.user_id = ANY($1) AND l.state <> 'ended'", list(user_ids))
     return [_leg(row) for row in rows]
 
 

@@ -110,7 +110,8 @@ async def delete(
         return None
     await tx.execute(
         "UPDATE delivery SET state = 'cancelled' WHERE state = 'pending' AND entry_id IN"
-        " (SELECT $1::uuid UNION ALL SELECT id FROM entry WHERE target_id = $1 AND kind IN ('edit', 'reaction'))",
+        " (SELECT $1::uuid UNION ALL SELECT id FROM entry WHERE target_id = $1 AND kind IN ('edit',"
+        " 'reaction'))",
         entry,
     )
     return await _append(

@@ -68,8 +68,8 @@ async def legs_due(tx: Transaction, conversations: Collection[UUID] | None = Non
 async def load(tx: Transaction, keyring: Keyring, leg: LegId, limit: int = 25) -> Load | None:
     """The next deliveries of a leg; None when it has nothing to carry, or is held or ended."""
     rows = await tx.fetch(
-        "SELECT l.conversation_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id, d.state, d.puppet_id,"
-        " d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now() AS due,"
+        "SELECT l.conversation_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id, d.state,"
+        " d.puppet_id, d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now() AS due,"
         " p.user_id AS puppet_user, p.device_id AS puppet_device, e.kind, e.sealed, e.target_id,"
         " t.state AS target_state, t.event_id AS target_event"
         " FROM leg l JOIN conversation c ON c.id = l.conversation_id JOIN delivery d ON d.leg_id = l.id"
@@ -81,10 +81,9 @@ async def load(tx: Transaction, keyring: Keyring, leg: LegId, limit: int = 25) -
     if not rows:
         return None
     first = rows[0]
-    return Load(
-        leg, ConversationId(first["conversation_id"]), MatrixUserId(first["user_id"]), RoomId(first["room_id"]),
-        tuple(_item(keyring, row) for row in rows),
-    )  # fmt: skip
+    conversation, user_id = ConversationId(first["conversation_id"]), MatrixUserId(first["user_id"])
+    items = tuple(_item(keyring, row) for row in rows)
+    return Load(leg, conversation, user_id, RoomId(first["room_id"]), items)
 
 
 def _item(keyring: Keyring, row: Any) -> Item:
@@ -113,19 +112,20 @@ async def still_pending(tx: Transaction, ids: Sequence[int]) -> set[int]:
 async def prepared(tx: Transaction, made: Sequence[tuple[int, str, str]]) -> None:
     """Store (delivery, transaction id, payload): from here on exactly this goes out."""
     await tx.execute(
-        "UPDATE delivery d SET state = 'prepared', txn_id = x.txn_id, payload = x.payload, prepared_at = now()"
-        " FROM unnest($1::bigint[], $2::text[], $3::text[]) AS x(id, txn_id, payload) WHERE d.id = x.id",
+        "UPDATE delivery d SET state = 'prepared', txn_id = x.txn_id, payload = x.payload,"
+        " prepared_at = now() FROM unnest($1::bigint[], $2::text[], $3::text[]) AS x(id, txn_id, payload)"
+        " WHERE d.id = x.id",
         [m[0] for m in made], [m[1] for m in made], [m[2] for m in made],
     )  # fmt: skip
 
 
-async def sent(tx: Transaction, conversation: ConversationId, done: Sequence[tuple[int, str | None]]) -> None:
-    """(delivery, event id): there. Its ciphertext is not needed any more."""
+async def sent(tx: Transaction, load: Load, item: Item, event_id: str | None) -> None:
+    """There. Its ciphertext is not needed any more."""
+    note = Notification(Change.DELIVERY, load.conversation_id, item.entry_id)
     await tx.execute(
-        "WITH done AS (UPDATE delivery d SET state = 'sent', event_id = x.event_id, payload = NULL, sent_at = now(),"
-        " error = NULL FROM unnest($1::bigint[], $2::text[]) AS x(id, event_id) WHERE d.id = x.id)"
-        " SELECT pg_notify($3, $4)",
-        [d[0] for d in done], [d[1] for d in done], CHANNEL, Notification(Change.DELIVERY, conversation).to_json(),
+        "WITH done AS (UPDATE delivery SET state = 'sent', event_id = $2, payload = NULL, sent_at = now(),"
+        " error = NULL WHERE id = $1) SELECT pg_notify($3, $4)",
+        item.id, event_id, CHANNEL, note.to_json(),
     )  # fmt: skip
 
 

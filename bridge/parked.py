@@ -33,15 +33,17 @@ async def park(
     reason: str,
     again_in: float | None,
 ) -> bool:
-    """Keep it; `again_in` seconds until it is tried again, None when that can't help. False: it was kept before."""
+    """Keep it; `again_in` seconds until it is tried again, None when that can't help. False: kept before."""
     content = event.get("content")
     session = content.get("session_id") if isinstance(content, dict) else None
+    if not (isinstance(session, str) and session.isascii() and session.isprintable()):
+        session = None
     made = await tx.fetchval(
-        "INSERT INTO parked_event (room_id, event_id, leg_id, sender, reason, raw, session_id, next_attempt_at)"
+        "INSERT INTO parked_event"
+        " (room_id, event_id, leg_id, sender, reason, raw, session_id, next_attempt_at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8::float8))"
         " ON CONFLICT DO NOTHING RETURNING event_id",
-        room_id, event["event_id"], leg, event["sender"], reason, json.dumps(event),
-        session if isinstance(session, str) and session.isascii() and session.isprintable() else None, again_in,
+        room_id, event["event_id"], leg, event["sender"], reason, json.dumps(event), session, again_in,
     )  # fmt: skip
     return made is not None
 
@@ -81,7 +83,8 @@ async def of_session(tx: Transaction, room_id: str, session_id: str) -> list[Par
 async def resolved(tx: Transaction, parked: Parked) -> None:
     """It became an entry after all; its notice goes."""
     await tx.execute(
-        "UPDATE parked_event SET resolved_at = now(), next_attempt_at = NULL WHERE room_id = $1 AND event_id = $2",
+        "UPDATE parked_event SET resolved_at = now(), next_attempt_at = NULL"
+        " WHERE room_id = $1 AND event_id = $2",
         parked.room_id, parked.event_id,
     )  # fmt: skip
     if parked.notice_id is not None:

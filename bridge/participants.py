@@ -46,13 +46,15 @@ async def open_direct(
     tx: Transaction, keyring: Keyring, *, therapist: PersonId, client: PersonId, at: datetime
 ) -> tuple[ConversationId, bool]:
     """The default thread of a staff member with a client (C2); True when it is new."""
-    roles = {r["id"]: Role(r["role"]) for r in await tx.fetch("SELECT id, role FROM person WHERE id = ANY($1)", [therapist, client])}  # fmt: skip
+    rows = await tx.fetch("SELECT id, role FROM person WHERE id = ANY($1)", [therapist, client])
+    roles = {row["id"]: Role(row["role"]) for row in rows}
     if roles.get(client) is not Role.CLIENT or not roles.get(therapist, Role.CLIENT).is_staff:
         raise NotAllowed("not_a_pair", "A one-to-one thread is between a member of staff and a client.")
     conversation = ConversationId(uuid4())
     _, wrapped = keyring.new_key(str(conversation))
     made = await tx.fetchval(
-        "INSERT INTO conversation (id, kind, organiser_id, client_id, wrapped_key, last_message_at, created_at)"
+        "INSERT INTO conversation"
+        " (id, kind, organiser_id, client_id, wrapped_key, last_message_at, created_at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $6)"
         " ON CONFLICT (organiser_id, client_id) WHERE kind = 'direct' DO NOTHING RETURNING id",
         conversation, ConversationKind.DIRECT, therapist, client, wrapped, at,
@@ -73,7 +75,8 @@ async def open_direct(
 async def _add(tx: Transaction, conversation: ConversationId, person: PersonId, at: datetime) -> MemberId:
     member = MemberId(uuid4())
     await tx.execute(
-        "INSERT INTO member (id, conversation_id, person_id, joined_at, joined_seq, last_message_at, read_seq)"
+        "INSERT INTO member"
+        " (id, conversation_id, person_id, joined_at, joined_seq, last_message_at, read_seq)"
         " SELECT $1, $2, $3, $4, last_seq, last_message_at, last_seq FROM conversation WHERE id = $2",
         member, conversation, person, at,
     )  # fmt: skip
@@ -88,7 +91,8 @@ async def _make_leg(
     server_name = user_id.partition(":")[2]
     leg = LegId(uuid4())
     await tx.execute(
-        "INSERT INTO leg (id, conversation_id, member_id, user_id, hold) VALUES ($1, $2, $3, $4, 'no_device')",
+        "INSERT INTO leg (id, conversation_id, member_id, user_id, hold)"
+        " VALUES ($1, $2, $3, $4, 'no_device')",
         leg, conversation, member, user_id,
     )  # fmt: skip
     await _occupy(tx, leg, await ensure_assistant(tx, server_name), None)

@@ -66,7 +66,8 @@ async def to_sync(tx: Transaction, *, older_than_seconds: int, limit: int) -> li
     """Faces and masks whose inbox has not been emptied for so long."""
     rows = await tx.fetch(
         f"SELECT {_COLUMNS} FROM puppet p WHERE state = 'ready' AND kind <> 'assistant'"
-        " AND (synced_at IS NULL OR synced_at < now() - make_interval(secs => $1)) ORDER BY synced_at NULLS FIRST LIMIT $2",
+        " AND (synced_at IS NULL OR synced_at < now() - make_interval(secs => $1))"
+        " ORDER BY synced_at NULLS FIRST LIMIT $2",
         older_than_seconds, limit,
     )  # fmt: skip
     return [_puppet(row) for row in rows]

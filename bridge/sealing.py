@@ -126,6 +126,10 @@ async def rotate(tx: Transaction, keyring: Keyring) -> int:
             await tx.execute("UPDATE sealing_key SET wrapped = $2 WHERE name = $1", row["name"], fresh)
             moved += 1
     rows = await tx.fetch("SELECT id, wrapped_key FROM conversation WHERE wrapped_key IS NOT NULL FOR UPDATE")
-    stale = [(r["id"], keyring.rewrap(r["wrapped_key"], str(r["id"]))) for r in rows if not keyring.is_current(r["wrapped_key"])]  # fmt: skip
+    stale = [
+        (row["id"], keyring.rewrap(row["wrapped_key"], str(row["id"])))
+        for row in rows
+        if not keyring.is_current(row["wrapped_key"])
+    ]
     await tx.executemany("UPDATE conversation SET wrapped_key = $2 WHERE id = $1", stale)
     return moved + len(stale)

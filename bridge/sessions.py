@@ -93,7 +93,8 @@ async def wait(tx: Transaction, attempt: Attempt, at: datetime) -> timedelta | N
     longest = None
     for subject, limit in ((attempt.account, LIMITS["account"]), (attempt.address, LIMITS["address"])):
         counts_until = await tx.fetchval(
-            "SELECT at FROM sign_in_attempt WHERE subject = $1 AND at > $2 ORDER BY at DESC OFFSET $3 LIMIT 1",
+            "SELECT at FROM sign_in_attempt WHERE subject = $1 AND at > $2 ORDER BY at DESC OFFSET"
+            " $3 LIMIT 1",
             subject, at - WINDOW, limit - 1,
         )  # fmt: skip
         if counts_until is not None:

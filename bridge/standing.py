@@ -61,7 +61,8 @@ async def standing(tx: Transaction, person_id: UUID, conversation_id: UUID) -> S
 
 def from_row(row: Any) -> Standing:
     return Standing(
-        PersonId(row["person_id"]), Role(row["role"]), ConversationId(row["id"]), ConversationKind(row["kind"]),
-        PersonId(row["organiser_id"]), row["closed"], row["wrapped_key"], MemberId(row["member_id"]),
+        PersonId(row["person_id"]), Role(row["role"]), ConversationId(row["id"]),
+        ConversationKind(row["kind"]), PersonId(row["organiser_id"]), row["closed"],
+        row["wrapped_key"], MemberId(row["member_id"]),
         row["joined_seq"], row["read_seq"],
     )  # fmt: skip

@@ -177,8 +177,9 @@ async def _reactions(
 async def _deliveries(tx: Transaction, ids: list[UUID]) -> dict[UUID, list[DeliveryState]]:
     found: dict[UUID, list[DeliveryState]] = defaultdict(list)
     for row in await tx.fetch(
-        "SELECT d.entry_id, d.state, d.attempts, l.hold, m.person_id FROM delivery d JOIN leg l ON l.id = d.leg_id"
-        " JOIN member m ON m.id = l.member_id WHERE d.entry_id = ANY($1) AND d.state <> 'origin'",
+        "SELECT d.entry_id, d.state, d.attempts, l.hold, m.person_id FROM delivery d"
+        " JOIN leg l ON l.id = d.leg_id JOIN member m ON m.id = l.member_id"
+        " WHERE d.entry_id = ANY($1) AND d.state <> 'origin'",
         ids,
     ):
         found[row["entry_id"]].append(

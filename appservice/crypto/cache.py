@@ -27,5 +27,8 @@ class Cache(Generic[K, V]):
         if len(self._items) > self._size:
             self._items.popitem(last=False)
 
+    def items(self) -> list[tuple[K, V]]:
+        return list(self._items.items())
+
     def pop(self, key: K) -> V | None:
         return self._items.pop(key, None)

@@ -66,6 +66,7 @@ class Machine:
         """`device_lists.changed` and `.left` of a sync, in the transaction of its token."""
         if user_ids:
             await self._devices.changed(tx, user_ids)
+            self._sharing.outdated_for(set(user_ids))
 
     async def refresh_devices(
         self, pool: Pool, user_ids: Collection[str], acting: Acting | None = None

@@ -6,7 +6,7 @@ transaction id. Only when the homeserver has taken them all does the session cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -89,21 +89,26 @@ class Sharing:
         self._olm = olm
         self._outbound = outbound
         # Sessions found complete. Only a hint: encryption itself notices when that is no longer so.
-        self._complete: Cache[Place, OutboundState] = Cache(5000)
+        self._complete: Cache[Place, tuple[str, OutboundState]] = Cache(5000)
 
     def outdated(self, place: Place) -> None:
         self._complete.pop(place)
+
+    def outdated_for(self, user_ids: Collection[str]) -> None:
+        for place, (user_id, _) in self._complete.items():
+            if user_id in user_ids:
+                self._complete.pop(place)
 
     async def ensure(
         self, pool: Pool, place: Place, room_id: str, puppet: Puppet, user_id: str
     ) -> OutboundState | Hold:
         if (complete := self._complete.get(place)) is not None:
-            return complete
+            return complete[1]
         asked = False
         for _ in range(ATTEMPTS):
             view = await self._look(pool, place, room_id, user_id)
             if view.row["complete"]:
-                return self._remember(place, view)
+                return self._remember(place, user_id, view)
             # News of devices can get lost, so every new session begins with a look at them.
             if view.row["stale"] or (not asked and (view.recipients.hold is None and view.needs_fresh)):
                 await self._devices.refresh(pool, [user_id], acting(puppet))
@@ -114,10 +119,10 @@ class Sharing:
                 return hold
         raise ShareOutdated
 
-    def _remember(self, place: Place, view: _View) -> OutboundState:
+    def _remember(self, place: Place, user_id: str, view: _View) -> OutboundState:
         state = OutboundState(view.row["session_id"], view.row["next_index"])
         if view.row["retry_at"] is None:
-            self._complete.put(place, state)
+            self._complete.put(place, (user_id, state))
         return state
 
     async def _look(self, pool: Pool, place: Place, room_id: str, user_id: str) -> _View:
