@@ -14,6 +14,7 @@ from uuid import UUID
 from markupsafe import Markup
 
 HUES = 12
+NOTHING = Markup()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,13 @@ class Row:
 
 
 class DeliveryState(StrEnum):
-    """How far an own message has come. The portal's page alone knows the step before: "sending" to us."""
+    """How far an own message has come since we have it."""
 
     SENDING = "sending"
     WAITING = "waiting"
     HELD = "held"
     FAILED = "failed"
     SENT = "sent"
-    DELIVERED = "delivered"
     SEEN = "seen"
 
 
@@ -121,7 +121,7 @@ class Message:
     author: str
     own: bool
     at: datetime
-    words: Markup = Markup()
+    words: Markup = NOTHING
     emote: bool = False
     edited: bool = False
     deleted: bool = False
@@ -135,6 +135,8 @@ class Message:
     may_edit: bool = False
     may_delete: bool = False
     preview: str = ""
+    request_id: str = ""
+    """The id under which this reader's page sent it: the page's own copy gives way to it."""
 
 
 @dataclass(frozen=True, slots=True)

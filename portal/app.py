@@ -1,0 +1,63 @@
+"""The portal put together: what it works with, its pages, and what holds for every answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from quart import Quart
+
+from bridge import feed
+from bridge.config import PortalSettings
+from bridge.database import Pool, open_pool
+from bridge.feed import Notification
+from bridge.sealing import Keyring
+from portal import api, assets, chat, files, live, new, problems, sign_in, writing
+from portal.assets import Assets
+from portal.hub import Hub, stop
+from portal.passwords import Passwords
+from portal.security import secure
+from portal.services import EXTENSION, Services
+from portal.templating import Templates, equip
+
+MAX_BODY = 256 * 1024
+
+
+def create_app(
+    settings: PortalSettings, pool: Pool | None = None, *, node_modules: Path | None = None
+) -> Quart:
+    """`pool`: a database that is open already (tests); else one is opened when the app starts serving."""
+    app = Quart("portal", static_folder=None)
+    app.config |= {"MAX_CONTENT_LENGTH": MAX_BODY, "BODY_TIMEOUT": 30}
+    keyring = Keyring(settings.master_key_bytes, settings.previous_master_key_bytes)
+    files_ = Assets(node_modules)
+    equip(app.jinja_env, files_, settings.practice_name)
+    app.extensions |= {
+        "assets": files_,
+        "templates": Templates(files_, settings.practice_name),
+        "passwords": Passwords(),
+    }
+    for blueprint in (assets, sign_in, chat, writing, new, files, live):
+        app.register_blueprint(blueprint.blueprint)
+    api.install(app)
+    problems.install(app)
+    app.after_request(secure)
+
+    @app.while_serving  # type: ignore[type-var]
+    async def lifetime() -> AsyncIterator[None]:
+        url = settings.database_url
+        opened = pool or await open_pool(url)
+        app.extensions[EXTENSION] = Services(settings, keyring, opened)
+        hub = app.extensions["hub"] = Hub(opened)
+        listening = asyncio.create_task(_listen(hub, feed.listen(url)))
+        yield
+        await stop(listening)
+        if pool is None:
+            await opened.close()
+
+    return app
+
+
+async def _listen(hub: Hub, notifications: AsyncIterator[Notification]) -> None:
+    await hub.run(notifications)

@@ -1,0 +1,41 @@
+"""`ruh portal`: serves the pages and the platform's API in one process, until it is asked to stop.
+
+SIGTERM lets requests finish, then closes; open pages reconnect by themselves. There is no access log:
+addresses and times of who looked at what are the audit trail's business, not a log's.
+"""
+
+import asyncio
+import signal
+
+import structlog
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from bridge.config import PortalSettings
+from portal.app import create_app
+
+log = structlog.get_logger()
+
+
+async def run(settings: PortalSettings) -> None:
+    """Returns after SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    log.info("portal_starting", host=settings.portal_host, port=settings.portal_port)
+    await serve(create_app(settings), config(settings), shutdown_trigger=stopping.wait)
+    log.info("portal_stopped")
+
+
+def config(settings: PortalSettings) -> Config:
+    found = Config()
+    found.bind = [f"{settings.portal_host}:{settings.portal_port}"]
+    found.accesslog = None
+    found.include_server_header = False
+    found.graceful_timeout = 3
+    found.websocket_ping_interval = 20
+    found.websocket_max_message_size = 64 * 1024
+    found.keep_alive_timeout = 75
+    found.h11_max_incomplete_size = 32 * 1024
+    return found

@@ -1,0 +1,59 @@
+"""The small mark at an own message: how far it has come, and what to do when it doesn't go on (M9, M13).
+
+Seen is only said when somebody told it; a client may keep their receipts to themselves, and then the mark
+stays at "not seen yet".
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bridge.timeline import DeliveryState as Delivery
+from bridge.timeline import Line, ReadMark
+from policies.vocabulary import Person, PersonId
+from portal.views import DeliveryState, Mark, Seen
+
+
+def mark(
+    line: Line,
+    reads: Sequence[ReadMark],
+    recipients: Mapping[PersonId, Person],
+    holds: Mapping[PersonId, str],
+) -> Mark:
+    seen = _seen(line, reads, recipients)
+    if seen:
+        label = "Seen by " + " and ".join(one.name for one in seen)
+        return Mark(DeliveryState.SEEN, label, seen=seen)
+    going = [d for d in line.deliveries if d.state in ("pending", "prepared")]
+    if failed := [d for d in line.deliveries if d.state == "failed"]:
+        words = f"Not delivered to {_names(failed, recipients)}"
+        return Mark(
+            DeliveryState.FAILED, words, f"{words}. Please send it again, or ask Client Care for help."
+        )
+    for hold, state in (("identity_changed", DeliveryState.HELD), ("left", DeliveryState.HELD),
+                        ("no_device", DeliveryState.WAITING)):  # fmt: skip
+        if held := [d for d in going if (d.hold or holds.get(d.person_id)) == hold]:
+            words = _HELD[hold].format(_names(held, recipients))
+            return Mark(state, words, words)
+    if going:
+        return Mark(DeliveryState.SENDING, "Sending", "Sending")
+    return Mark(DeliveryState.SENT, "Sent, not seen yet")
+
+
+_HELD = {
+    "identity_changed": "Held: {}’s security details have changed",
+    "left": "Held: {} left the chat in their app",
+    "no_device": "Waiting for {} to sign in",
+}
+
+
+def _seen(line: Line, reads: Sequence[ReadMark], recipients: Mapping[PersonId, Person]) -> tuple[Seen, ...]:
+    """The first mark of each that reaches the line tells when."""
+    first: dict[PersonId, Seen] = {}
+    for read in reads:
+        if read.person_id in recipients and read.seq >= line.seq and read.person_id not in first:
+            first[read.person_id] = Seen(recipients[read.person_id].name.full, read.at)
+    return tuple(first.values())
+
+
+def _names(deliveries: Sequence[Delivery], recipients: Mapping[PersonId, Person]) -> str:
+    names = [recipients[d.person_id].name.full for d in deliveries if d.person_id in recipients]
+    return " and ".join(dict.fromkeys(names)) or "a member"

@@ -1,0 +1,267 @@
+"""From the journal to what a page shows: names through `policies.naming`, states in the reader's words.
+
+Nothing here asks the database or decides access: it is given what this reader may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from bridge import conversations
+from bridge.attachments import State as FileState
+from bridge.timeline import Line, Page, ReadMark
+from policies import content as contents
+from policies import notices
+from policies.content import Attachment, Location, Notice, Text
+from policies.vocabulary import EntryId, EntryKind, Name, Person, PersonId, Role
+from portal import views
+from portal.bodies import map_link, plain, shown_kind, size_words, words
+from portal.marks import mark
+from portal.views import Disc
+
+SOMEBODY = "Somebody"
+ROLES = {
+    Role.CLIENT: "Client",
+    Role.THERAPIST: "Therapist",
+    Role.TEAM_MEMBER: "Team member",
+    Role.CLIENT_CARE: "Client Care",
+    Role.ADMINISTRATOR: "Administrator",
+}
+_AUTOMATIC = {"welcome": "Welcome message", "auto_reply": "Automatic reply"}
+
+
+def me(person: Person) -> views.Me:
+    return views.Me(person.id, person.name.full, ROLES[person.role], disc(person))
+
+
+def disc(person: Person) -> Disc:
+    return Disc.of(person.id, _letters(person.name))
+
+
+def _letters(name: Name) -> str:
+    return name.initials.replace(".", "") or "?"
+
+
+def row(reader: Person, found: conversations.Row) -> views.Row:
+    state, warn = _row_state(found)
+    return views.Row(
+        id=found.id,
+        title=found.title,
+        disc=_conversation_disc(found),
+        preview=_preview(reader, found),
+        at=found.at,
+        unread=found.unread,
+        state=state,
+        warn=warn,
+    )
+
+
+def _conversation_disc(found: conversations.Row) -> Disc:
+    clients = [person for person in found.others if not person.role.is_staff]
+    shown = clients or list(found.others)
+    if len(shown) == 1:
+        return disc(shown[0])
+    return Disc.of(found.id, "".join(_letters(person.name)[:1] for person in shown[:2]) or "?")
+
+
+_ROW_STATES = {
+    "identity_changed": ("on hold", True),
+    "left": ("left the chat", True),
+    "no_device": ("waiting to sign in", False),
+}
+
+
+def _row_state(found: conversations.Row) -> tuple[str, bool]:
+    if found.closed:
+        return "closed", False
+    holds = {hold for _, hold in found.holds}
+    for hold, state in _ROW_STATES.items():
+        if hold in holds:
+            return state
+    return ("archived client", False) if found.has_archived_client else ("", False)
+
+
+def _preview(reader: Person, found: conversations.Row) -> str:
+    if found.last is None:
+        return "No messages yet"
+    own = found.last.author_id == reader.id
+    several = len(found.others) > 1
+    author = next((p.name.first for p in found.others if p.id == found.last.author_id), None)
+    return contents.preview(plain(found.last.content), own=own, author=author if several else None)
+
+
+class Reader:
+    """Turns lines of one conversation into what one person of staff sees."""
+
+    def __init__(
+        self, person: Person, found: conversations.Row, files: Mapping[EntryId, FileState] | None = None
+    ) -> None:
+        self.person = person
+        self.found = found
+        self._people = {p.id: p for p in (*found.others, person)}
+        clients = [p for p in found.others if not p.role.is_staff]
+        self.recipients = {p.id: p for p in (clients or found.others)}
+        self._holds = dict(found.holds)
+        self._files = files or {}
+
+    def name(self, person_id: PersonId | None) -> str:
+        person = self._people.get(person_id) if person_id is not None else None
+        return person.name.full if person else SOMEBODY
+
+    def lines(self, page: Page) -> tuple[views.Message | views.Notice, ...]:
+        shown = (self.line(line, page.reads) for line in page.lines)
+        return tuple(line for line in shown if line is not None)
+
+    def line(self, line: Line, reads: Sequence[ReadMark]) -> views.Message | views.Notice | None:
+        if line.kind is EntryKind.NOTICE:
+            return self._notice(line)
+        return self._message(line, reads)
+
+    def _notice(self, line: Line) -> views.Notice | None:
+        if not isinstance(line.content, Notice):
+            return None
+        words = notices.for_staff(line.content, self.name)
+        if words is None:
+            return None
+        return views.Notice(line.id, line.seq, line.posted_at, words, line.content.code in _WARNINGS)
+
+    def _message(self, line: Line, reads: Sequence[ReadMark]) -> views.Message:
+        own = line.author_id == self.person.id
+        deleted = line.deleted_at is not None
+        content = line.content
+        gone = deleted or line.unreadable
+        return views.Message(
+            id=line.id,
+            seq=line.seq,
+            author_id=str(line.author_id or ""),
+            author=self.name(line.author_id),
+            own=own,
+            at=line.posted_at,
+            words=_UNREADABLE if line.unreadable else words(content),
+            emote=isinstance(content, Text) and content.emote,
+            edited=line.edited_at is not None and not deleted,
+            deleted=deleted,
+            automatic=_AUTOMATIC.get(line.automatic or "", "Automatic message" if line.automatic else ""),
+            quote=None if gone else self._quote(line),
+            reactions=() if gone else self._reactions(line),
+            file=self._file(line, content) if isinstance(content, Attachment) else None,
+            place=map_link(content) if isinstance(content, Location) else "",
+            mark=mark(line, reads, self.recipients, self._holds) if own and not deleted else None,
+            may_edit=own and isinstance(content, Text) and not self.found.closed,
+            may_delete=own,
+            preview="" if gone else contents.preview(plain(content)),
+            request_id=str(line.request_id) if own and line.request_id else "",
+        )
+
+    def _quote(self, line: Line) -> views.Quote | None:
+        reply = line.reply_to
+        if reply is None:
+            return None
+        author = "You" if reply.author_id == self.person.id else self.name(reply.author_id)
+        return views.Quote(reply.id, author, contents.preview(plain(reply.content)))
+
+    def _reactions(self, line: Line) -> tuple[views.Reactions, ...]:
+        by_key: dict[str, list[str]] = {}
+        for reaction in line.reactions:
+            by_key.setdefault(reaction.key, []).append(self.name(reaction.person_id))
+        return tuple(views.Reactions(key, tuple(names)) for key, names in by_key.items())
+
+    def _file(self, line: Line, content: Attachment) -> views.File:
+        state = self._files.get(line.id)
+        url = f"/chat/{self.found.id}/files/{state.id}" if state and state.state == "stored" else ""
+        return views.File(
+            kind=shown_kind(content),
+            name=content.name,
+            size=size_words(content.size),
+            state=state.state if state else "failed",
+            url=url,
+            width=content.width,
+            height=content.height,
+        )
+
+    def participants(self) -> tuple[views.Participant, ...]:
+        ordered = (self.person, *self.found.others)
+        return tuple(views.Participant(p.id, p.name.full, disc(p), self._what(p)) for p in ordered)
+
+    def _what(self, person: Person) -> str:
+        if person.id == self.person.id:
+            return f"{ROLES[person.role]} · You"
+        state = _MEMBER_STATES.get(self._holds.get(person.id, ""))
+        return f"{ROLES[person.role]} · {state}" if state else ROLES[person.role]
+
+    def banners(self) -> tuple[views.Banner, ...]:
+        found = []
+        for person_id, hold in self.found.holds:
+            banner = _BANNERS.get(hold)
+            if banner:
+                release = (
+                    self.name(person_id) if hold == "identity_changed" and self.found.is_organiser else ""
+                )
+                found.append(views.Banner(banner[0].format(person=self.name(person_id)), banner[1], release))
+        for person in self.found.others if self.found.has_archived_client else ():
+            if person.status == "archived":
+                words = f"{person.name.full} is archived. You can still write to each other here."
+                found.append(views.Banner(words))
+        if self.found.closed:
+            found.append(views.Banner("This conversation is closed. It can still be read."))
+        return tuple(found)
+
+    def head(self) -> views.Talk:
+        """Without its timeline: for the parts around it."""
+        return self.talk(views.Timeline(()))
+
+    def talk(self, timeline: views.Timeline, typing: tuple[str, ...] = ()) -> views.Talk:
+        clients = [p.name.full for p in self.found.others if not p.role.is_staff]
+        return views.Talk(
+            id=self.found.id,
+            title=self.found.title,
+            own_title=self.found.has_own_title,
+            disc=_conversation_disc(self.found),
+            state=self._state(clients),
+            may_rename=self.found.is_organiser,
+            may_post=not self.found.closed,
+            names=len(self.found.others) > 1,
+            participants=self.participants(),
+            timeline=timeline,
+            banners=self.banners(),
+            typing=typing,
+            limit=contents.MAX_TEXT,
+            client=clients[0] if len(clients) == 1 else "",
+        )
+
+    def _state(self, clients: Sequence[str]) -> str:
+        state = _row_state(self.found)[0]
+        if state:
+            return state.capitalize()
+        if len(clients) == 1:
+            return f"One-to-one with {clients[0]}" if self.found.has_own_title else "One-to-one"
+        return f"{len(self.found.others) + 1} members"
+
+
+_WARNINGS = frozenset(
+    {"identity_changed", "undecryptable", "unreadable", "attachment_lost", "delivery_failed", "left_room"}
+)
+_MEMBER_STATES = {
+    "no_device": "hasn’t signed in to chat yet",
+    "identity_changed": "on hold",
+    "left": "left the chat in their app",
+}
+_BANNERS = {
+    "no_device": (
+        "{person} hasn’t signed in to chat yet. Your messages are kept, and reach them when they do.",
+        False,
+    ),
+    "identity_changed": (
+        "{person}’s security details have changed, as after a reinstalled app. Please check with them, for "
+        "example by phone, that it was them. Until you release it, nothing is sent to them.",
+        True,
+    ),
+    "left": ("{person} left this chat in their app. Your messages wait until they come back.", True),
+}
+_UNREADABLE = Markup("This message can’t be opened. It has been noted for the operator.")
+
+
+def choice(person: Person) -> views.Choice:
+    return views.Choice(person.id, person.name.full, disc(person), ROLES[person.role])
