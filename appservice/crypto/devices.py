@@ -14,6 +14,7 @@ import structlog
 from appservice.crypto.device_lists import Proven, assess
 from appservice.crypto.model import Device, Hold, Recipients
 from appservice.homeserver import Acting, Homeserver
+from bridge import identities
 from bridge.database import Pool, Transaction, transaction
 from bridge.errors import RuhError
 
@@ -106,14 +107,7 @@ class Devices:
 
     async def release(self, tx: Transaction, user_id: str) -> None:
         """Pin the identity that is offered now: somebody has made sure that it is theirs."""
-        released = await tx.execute(
-            """UPDATE crypto_user SET master_key = offered_master_key,
-                   state = CASE WHEN offered_master_key IS NULL THEN 'new' ELSE 'pinned' END
-               WHERE user_id = $1 AND state = 'changed'""",
-            user_id,
-        )
-        if released != "UPDATE 0":
-            await self._moved(tx, user_id)
+        await identities.accept(tx, user_id)
 
     async def recipients(self, tx: Transaction, user_id: str) -> Recipients:
         user = await tx.fetchrow("SELECT state, master_key FROM crypto_user WHERE user_id = $1", user_id)
