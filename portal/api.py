@@ -83,8 +83,13 @@ async def _only_the_platform() -> Response | None:
         refused = problem(401, "unauthorised", "Send the API's token as “Authorization: Bearer …”.")
         refused.headers["WWW-Authenticate"] = "Bearer"
         return refused
-    if (request.content_length or 0) > MAX_BODY:
+    # HTTP/2 and chunked requests need not say how long they are; what they send is counted then.
+    if (request.content_length or 0) > MAX_BODY or len(
+        body := await request.get_data(as_text=False)
+    ) > MAX_BODY:
         return problem(413, "too_large", f"A request can have up to {MAX_BODY} bytes.")
+    if body and not request.is_json:
+        return problem(415, "not_json", "Send JSON, with the content type application/json.")
     return None
 
 
@@ -151,13 +156,17 @@ async def _nested_beyond_reason(_: RecursionError) -> Response:
     return problem(400, "malformed", "The request is nested too deeply.")
 
 
+@api.errorhandler(UnicodeDecodeError)
+async def _not_text(_: UnicodeDecodeError) -> Response:
+    return problem(400, "malformed", "The request isn't UTF-8.")
+
+
 @api.errorhandler(HTTPException)
 async def _as_json(error: HTTPException) -> Response:
     status = error.code or 500
     known = {
         400: ("malformed", "The request isn't valid JSON."),
         413: ("too_large", f"A request can have up to {MAX_BODY} bytes."),
-        415: ("not_json", "Send JSON, with the content type application/json."),
     }
     code, message = known.get(status, (error.name.lower().replace(" ", "_"), f"{error.name}."))
     return problem(status, code, message)
