@@ -32,6 +32,7 @@ def config(settings: PortalSettings) -> Config:
     found = Config()
     found.bind = [f"{settings.portal_host}:{settings.portal_port}"]
     found.accesslog = None
+    found.loglevel = "WARNING"
     found.include_server_header = False
     found.graceful_timeout = 3
     found.websocket_ping_interval = 20
