@@ -20,30 +20,26 @@ VARIABLES: Mapping[str, str] = {
 }
 """Every variable, with what it stands for, in the order in which a menu shows them."""
 
-_VARIABLE = re.compile(r"\{\s*([a-z][a-z0-9_.]*)\s*(?:\|([^{}\n]*))?\}")
-_GAP_BEFORE_MARK = re.compile(r" +([,.!?;:])")
+# With the space before it: where nothing is filled in, that space goes too ("Hello {…}, welcome").
+_VARIABLE = re.compile(r"( ?)\{\s*([a-z][a-z0-9_.]*)\s*(?:\|([^{}\n]*))?\}")
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """The text with every known variable replaced; without value and fallback it leaves no double space."""
+    """The text with every known variable replaced; without value and fallback it leaves no gap."""
 
     def replaced(match: re.Match[str]) -> str:
-        name, fallback = match[1], match[2]
+        space, name, fallback = match[1], match[2], match[3]
         if name not in VARIABLES and name not in values:
             return match[0]
-        return values.get(name, "").strip() or (fallback or "").strip() or "\0"
+        filled = values.get(name, "").strip() or (fallback or "").strip()
+        return f"{space}{filled}" if filled else ""
 
-    filled = _VARIABLE.sub(replaced, text)
-    if "\0" not in filled:
-        return filled
-    # Something was empty: close the gap that it left, and only that one.
-    closed = filled.replace(" \0", "\0").replace("\0\0", "\0")
-    return _GAP_BEFORE_MARK.sub(r"\1", closed.replace("\0", ""))
+    return _VARIABLE.sub(replaced, text)
 
 
 def unknown_variables(text: str) -> list[str]:
     """Names in braces that nothing will fill, in the order of the text."""
-    return list(dict.fromkeys(match[1] for match in _VARIABLE.finditer(text) if match[1] not in VARIABLES))
+    return list(dict.fromkeys(match[2] for match in _VARIABLE.finditer(text) if match[2] not in VARIABLES))
 
 
 def check_phrase(text: str, known: Collection[str] = VARIABLES.keys()) -> Refusal | None:
