@@ -1,10 +1,15 @@
 """Fetches the files that clients sent, decrypts them and seals them for the portal."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+from typing import Any
 
 import structlog
-from nio.crypto.attachments import decrypt_attachment
-from nio.exceptions import EncryptionError
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from appservice.backoff import gives_up, wait
 from appservice.context import Context
@@ -35,7 +40,7 @@ async def _fetch(context: Context, wanted: Wanted) -> None:
         code, again = error.errcode, None
         if not gives_up(error, wanted.attempts + 1):
             again = wait(error, wanted.attempts + 1)
-    except (EncryptionError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         code, again = "undecryptable", None
     else:
         async with transaction(context.pool) as tx:
@@ -46,9 +51,20 @@ async def _fetch(context: Context, wanted: Wanted) -> None:
         await attachments.failed(tx, wanted, code, again)
 
 
-def _decrypt(source: dict[str, object], data: bytes) -> bytes:
-    """As the spec's "Sending encrypted attachments"; a file sent in clear is taken as it is."""
+def _decrypt(source: dict[str, Any], data: bytes) -> bytes:
+    """As the spec's "Sending encrypted attachments"; a file sent in clear is taken as it is.
+
+    Raises KeyError, TypeError or ValueError for what is malformed or has been changed on its way.
+    """
     if "key" not in source:
         return data
-    key, hashes, iv = source["key"], source["hashes"], source["iv"]
-    return bytes(decrypt_attachment(data, key["k"], hashes["sha256"], iv))  # type: ignore[index]
+    key, counter = _unbase64(source["key"]["k"]), _unbase64(source["iv"])
+    if not hmac.compare_digest(hashlib.sha256(data).digest(), _unbase64(source["hashes"]["sha256"])):
+        raise ValueError("the file is not the one that was sent")
+    return Cipher(AES256(key), CTR(counter)).decryptor().update(data)
+
+
+def _unbase64(text: str) -> bytes:
+    """Either alphabet, padded or not: a JSON Web Key's is another than Matrix's own."""
+    plain = text.rstrip("=").translate(str.maketrans("-_", "+/"))
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

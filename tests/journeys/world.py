@@ -18,9 +18,10 @@ from bridge import accounts, bookings, messages, participants, timeline
 from bridge.database import Pool, transaction
 from bridge.messages import Posted
 from bridge.sealing import Keyring
-from bridge.timeline import Line
+from bridge.timeline import Line, Page
 from policies.content import Text
 from policies.vocabulary import ConversationId, Person, Role
+from ruh.local.process import Program, open_log, popen_options
 from tests.clients.clients import Clients
 from tests.clients.protocol import RealClient
 from tests.support.people import make
@@ -30,9 +31,10 @@ MASTER = b"w" * 32
 PASSWORD = "a long enough password"
 RUH = [sys.executable, "-c", "from ruh.main import main; main()"]
 T = TypeVar("T")
+PATIENCE = 60.0  # seconds; ten times what a busy machine needs, and nobody waits longer than it takes
 
 
-async def until(look: Callable[[], Awaitable[T | None]], *, seconds: float = 20, what: str = "it") -> T:
+async def until(look: Callable[[], Awaitable[T | None]], *, seconds: float = PATIENCE, what: str = "it") -> T:
     """Asks the database until it says yes."""
     try:
         async with asyncio.timeout(seconds):
@@ -56,7 +58,6 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         return {
-            **os.environ,
             "RUH_DATABASE_URL": self.database_url,
             "RUH_MASTER_KEY": base64.b64encode(MASTER).decode(),
             "RUH_SERVER_NAME": self.homeserver.server_name,
@@ -67,11 +68,17 @@ class World:
         }
 
     async def start(self, command: str = "appservice", **more: str) -> asyncio.subprocess.Process:
-        """One of our processes; `more` goes into its environment."""
-        log = (self.logs / f"{command}.log").open("ab")
-        process = await asyncio.create_subprocess_exec(
-            *RUH, command, env=self.environment | more, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL
+        """One of our processes; `more` goes into its environment. It ends with us, whatever happens."""
+        program = Program(
+            command, (*RUH, command), {**self.environment, **more}, self.logs / f"{command}.log"
         )
+        output = open_log(program)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *program.argv, stdout=output, stderr=output, **popen_options(program)
+            )
+        finally:
+            os.close(output)
         self.processes.append(process)
         return process
 
@@ -136,12 +143,24 @@ class World:
                 at=datetime.now(UTC), **more,
             )  # fmt: skip
 
-    async def lines(self, reader: Person, conversation: ConversationId) -> list[Line]:
+    async def act(self, use_case: Callable[..., Awaitable[T]], **given: Any) -> T:
+        """A use case as the portal carries it out: one transaction, now."""
         async with transaction(self.pool) as tx:
-            return list((await timeline.page(tx, self.keyring, reader.id, conversation, limit=1000)).lines)
+            return await use_case(tx, self.keyring, at=datetime.now(UTC), **given)
+
+    async def page(self, reader: Person, conversation: ConversationId) -> Page:
+        async with transaction(self.pool) as tx:
+            return await timeline.page(tx, self.keyring, reader.id, conversation, limit=10_000)
+
+    async def lines(self, reader: Person, conversation: ConversationId) -> list[Line]:
+        return list((await self.page(reader, conversation)).lines)
 
     async def line(
-        self, reader: Person, conversation: ConversationId, holds: Callable[[Line], bool], seconds: float = 20
+        self,
+        reader: Person,
+        conversation: ConversationId,
+        holds: Callable[[Line], bool],
+        seconds: float = PATIENCE,
     ) -> Line:
         """The first line of the reader's timeline that it holds for, now or later."""
 

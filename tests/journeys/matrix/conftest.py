@@ -1,0 +1,35 @@
+"""One world for all tests of a file: a database, an appservice that runs, clients that stay signed in."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from bridge.database import open_pool
+from tests.journeys.world import World, a_world
+from tests.support.postgres import TestPostgres
+from tests.support.synapse import TestHomeserver
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(
+    postgres_server: TestPostgres, homeserver: TestHomeserver, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    url = await postgres_server.create()
+    pool = await open_pool(url)
+    try:
+        async with a_world(pool, url, homeserver, tmp_path_factory.mktemp("logs")) as world:
+            await world.start()
+            yield world
+    finally:
+        await pool.close()
+        await postgres_server.drop(url)
