@@ -21,6 +21,7 @@ from appservice.crypto.model import Hold
 from appservice.faults import point
 from appservice.homeserver import Acting, HomeserverError, Refused
 from appservice.homeserver_transport import Json, compact
+from appservice.metrics import DELIVERED, DELIVERY_SECONDS
 from appservice.translate import message_content, reaction_content
 from bridge import legs, outbox, puppets
 from bridge.database import transaction
@@ -72,10 +73,7 @@ async def _prepare(context: Context, load: Load) -> bool:
     if not batch:
         # Its target is prepared or pending but stands before it, so it is carried first.
         raise RuntimeError("a delivery stands before what it is about")
-    nothing = [item.id for item, _, content in batch if content is None]
-    if nothing:
-        async with transaction(context.pool) as tx:
-            await outbox.cancel(tx, load, nothing, "nothing_to_carry")
+    if await _without_event(context, load, [item for item, _, content in batch if content is None]):
         return True
     sealed = [(item, kind, content) for item, kind, content in batch if item.kind not in IN_CLEAR]
     async with context.pool.acquire() as connection:
@@ -115,6 +113,18 @@ async def _prepare(context: Context, load: Load) -> bool:
         await outbox.prepared(tx, made)
     point("deliver.prepared")
     return True
+
+
+async def _without_event(context: Context, load: Load, items: list[Item]) -> bool:
+    """What has no event for this leg: a message that can't be opened is said, the rest has nothing to say."""
+    async with transaction(context.pool) as tx:
+        for item in items:
+            if item.kind is EntryKind.MESSAGE:
+                log.error("entry_not_opened", entry=str(item.entry_id))
+                await outbox.failed(tx, load, item, "seal_broken")
+            else:
+                await outbox.cancel(tx, load, [item.id], "nothing_to_carry")
+    return bool(items)
 
 
 def _event(item: Item) -> tuple[str, Json | None]:
@@ -157,6 +167,9 @@ async def _send(context: Context, load: Load, item: Item) -> bool:
     point("deliver.sent")
     async with context.pool.acquire() as connection:
         await outbox.sent(connection, load, item, event_id)
+    DELIVERED.labels(outcome="sent").inc()
+    if item.attempts == 0:
+        DELIVERY_SECONDS.observe((datetime.now(UTC) - item.posted_at).total_seconds())
     point("deliver.recorded")
     return True
 
@@ -197,6 +210,7 @@ async def _refused(context: Context, load: Load, item: Item, error: Refused) -> 
     log.warning("delivery_refused", delivery=item.id, leg=str(load.leg_id), error=error.errcode)
     async with transaction(context.pool) as tx:
         await outbox.failed(tx, load, item, error.errcode)
+    DELIVERED.labels(outcome="failed").inc()
     return True
 
 
@@ -205,6 +219,7 @@ async def _postpone(context: Context, load: Load, item: Item, error: HomeserverE
     log.warning("delivery_postponed", delivery=item.id, error=error.errcode, seconds=round(seconds, 1))
     async with context.pool.acquire() as connection:
         await outbox.postponed(connection, load, item, error.errcode, seconds)
+    DELIVERED.labels(outcome="postponed").inc()
 
 
 class Carrier:

@@ -21,7 +21,12 @@ POINTS = (
     "sync.decrypted",
     "sync.posted",
     "sync.committed",
+    "share.stored",
+    "share.sent",
+    "keys.saved",
     "leg.created",
+    "leg.stored",
+    "leg.seated",
     "leg.invited",
 )
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import structlog
 
-from appservice import files, legs, masks, mend, show_typing
+from appservice import files, legs, masks, mend, metrics, renames, show_typing
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
 from appservice.context import Context
@@ -37,6 +37,7 @@ async def run(settings: AppserviceSettings) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    metrics.serve(settings.metrics_port)
     pool = await open_pool(settings.database_url, size=16)
     connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=60)
     try:
@@ -84,6 +85,8 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(2.0, watch.parked_due, mend.retry_parked, context))
         tasks.create_task(_every(10.0, watch.files_due, files.fetch_due, context))
         tasks.create_task(_every(300.0, asyncio.Event(), mend.empty_inboxes, context))
+        tasks.create_task(_every(15.0, asyncio.Event(), metrics.gauge, context))
+        tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
 
 
 async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver) -> Context:
@@ -113,7 +116,7 @@ async def _hear(
 
     def wake_all(_: Notification) -> None:
         carrier.wake(None)
-        for event in (watch.legs_due, watch.parked_due, watch.files_due, accounts_due):
+        for event in (watch.legs_due, watch.parked_due, watch.files_due, watch.names_due, accounts_due):
             event.set()
 
     def roster(change: Notification) -> None:
@@ -121,8 +124,8 @@ async def _hear(
         carrier.wake(change.conversation)
 
     def account(_: Notification) -> None:
-        accounts_due.set()
-        watch.legs_due.set()
+        for event in (accounts_due, watch.legs_due, watch.names_due):
+            event.set()
 
     hear: dict[Change, Callable[[Notification], None]] = {
         Change.ENTRY: lambda change: carrier.wake(change.conversation),

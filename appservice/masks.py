@@ -30,11 +30,20 @@ async def bring(pool: Pool, homeserver: Homeserver, machine: Machine, puppet: Pu
             await puppets.set_ready(tx, puppet.id)
 
 
+def digest_of(puppet: Puppet, name: str) -> bytes:
+    """What is kept of the name that the homeserver has: enough to see that another is due."""
+    return hashlib.sha256(f"{puppet.id} {name}".encode()).digest()
+
+
 async def _name(pool: Pool, homeserver: Homeserver, puppet: Puppet, name: str) -> None:
-    digest = hashlib.sha256(f"{puppet.id} {name}".encode()).digest()
     async with transaction(pool) as tx:
-        if await puppets.named(tx, puppet.id, digest):
+        if await puppets.named(tx, puppet.id, digest_of(puppet, name)):
             return
+    await rename(pool, homeserver, puppet, name)
+
+
+async def rename(pool: Pool, homeserver: Homeserver, puppet: Puppet, name: str) -> None:
+    """Under which name everybody in the puppet's rooms sees it."""
     await homeserver.set_display_name(acting(puppet), name)
     async with transaction(pool) as tx:
-        await puppets.set_named(tx, puppet.id, digest)
+        await puppets.set_named(tx, puppet.id, digest_of(puppet, name))

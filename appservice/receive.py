@@ -13,6 +13,7 @@ import structlog
 from appservice.context import Context
 from appservice.crypto.errors import DecryptionError
 from appservice.faults import point
+from appservice.metrics import PARKED
 from appservice.translate import Changed, Reacted, Said, Silent, from_matrix
 from bridge import attachments, journal, legs, messages, outbox, parked
 from bridge.database import UNREACHABLE, Transaction
@@ -74,6 +75,7 @@ async def park(tx: Transaction, leg: Leg, event: Event, reason: str, again_in: f
     if await parked.park(
         tx, leg=leg.id, room_id=str(leg.room_id), event=event, reason=reason, again_in=again_in
     ):
+        PARKED.labels(reason=reason).inc()
         log.warning("event_parked", leg=str(leg.id), event=event["event_id"], reason=reason)
 
 

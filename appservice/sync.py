@@ -16,6 +16,7 @@ from appservice.backoff import wait
 from appservice.context import Context
 from appservice.faults import point
 from appservice.homeserver import HomeserverError
+from appservice.metrics import RECEIVED, SYNC_FAILURES
 from bridge import legs, outbox, parked, receipts, shards
 from bridge.database import UNREACHABLE, Transaction, transaction
 from bridge.feed import Change, Notification, notify
@@ -78,6 +79,7 @@ class Syncer:
                 )
             except HomeserverError as error:
                 failures += 1
+                SYNC_FAILURES.inc()
                 seconds = wait(error, failures, give_up=False)
                 log.warning("sync_failed", error=error.errcode, seconds=round(seconds, 1))
                 await asyncio.sleep(seconds)
@@ -176,6 +178,7 @@ class Syncer:
             return
         for event in events:
             await receive.take(tx, self._context, leg, event)
+        RECEIVED.inc(len(events))
 
     async def _ephemeral(self, tx: Transaction, leg: Leg, events: list[Json]) -> None:
         for event in events:

@@ -26,6 +26,7 @@ class Watch:
         self.legs_due = asyncio.Event()
         self.parked_due = asyncio.Event()
         self.files_due = asyncio.Event()
+        self.names_due = asyncio.Event()
 
     async def run(self, outcomes: asyncio.Queue[Outcome]) -> None:
         """For ever. At the start every held user is looked at: a change may have been missed."""

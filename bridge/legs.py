@@ -103,6 +103,11 @@ async def of_users(tx: Transaction, user_ids: Collection[str]) -> list[Leg]:
     return [_leg(row) for row in rows]
 
 
+async def open_organised_by(tx: Transaction, person: PersonId) -> list[Leg]:
+    rows = await tx.fetch(_SELECT + " WHERE c.organiser_id = $1 AND l.state = 'open'", person)
+    return [_leg(row) for row in rows]
+
+
 async def held_users(tx: Transaction) -> list[str]:
     rows = await tx.fetch("SELECT DISTINCT user_id FROM leg WHERE hold IS NOT NULL AND state <> 'ended'")
     return [row["user_id"] for row in rows]

@@ -40,6 +40,7 @@ class Item:
     txn_id: str | None
     payload: str | None
     prepared_at: datetime | None
+    posted_at: datetime
     due: bool
 
 
@@ -70,7 +71,7 @@ async def load(tx: Transaction, keyring: Keyring, leg: LegId, limit: int = 25) -
     rows = await tx.fetch(
         "SELECT l.conversation_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id, d.state,"
         " d.puppet_id, d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now() AS due,"
-        " p.user_id AS puppet_user, p.device_id AS puppet_device, e.kind, e.sealed, e.target_id,"
+        " p.user_id AS puppet_user, p.device_id AS puppet_device, e.kind, e.sealed, e.posted_at, e.target_id,"
         " t.state AS target_state, t.event_id AS target_event"
         " FROM leg l JOIN conversation c ON c.id = l.conversation_id JOIN delivery d ON d.leg_id = l.id"
         " JOIN entry e ON e.id = d.entry_id JOIN puppet p ON p.id = d.puppet_id"
@@ -97,7 +98,7 @@ def _item(keyring: Keyring, row: Any) -> Item:
     return Item(
         row["id"], EntryId(row["entry_id"]), EntryKind(row["kind"]), row["state"], content, row["puppet_id"],
         row["puppet_user"], row["puppet_device"], row["target_id"], row["target_state"], row["target_event"],
-        row["attempts"], row["txn_id"], row["payload"], row["prepared_at"], row["due"],
+        row["attempts"], row["txn_id"], row["payload"], row["prepared_at"], row["posted_at"], row["due"],
     )  # fmt: skip
 
 
@@ -156,6 +157,17 @@ async def postponed(tx: Transaction, load: Load, item: Item, error: str, pause_s
         " next_attempt_at = now() + make_interval(secs => $3) WHERE id = $1) SELECT pg_notify($4, $5)",
         item.id, error, pause_seconds, CHANNEL, Notification(Change.DELIVERY, load.conversation_id).to_json(),
     )  # fmt: skip
+
+
+async def waiting(tx: Transaction) -> tuple[int, int]:
+    """How many deliveries wait in held legs, and how many in others."""
+    row = await tx.fetchrow(
+        "SELECT count(*) FILTER (WHERE l.hold IS NOT NULL) AS held,"
+        " count(*) FILTER (WHERE l.hold IS NULL) AS free"
+        f" FROM delivery d JOIN leg l ON l.id = d.leg_id WHERE {DUE}"
+    )
+    assert row is not None
+    return row["held"], row["free"]
 
 
 async def events_about(tx: Transaction, leg: LegId, entry: EntryId) -> list[tuple[EntryId, str]]:

@@ -54,6 +54,17 @@ async def named(tx: Transaction, puppet: PuppetId, digest: bytes) -> bool:
     return await tx.fetchval("SELECT display_name_set = $2 FROM puppet WHERE id = $1", puppet, digest) is True
 
 
+async def faces(tx: Transaction) -> list[tuple[Puppet, bytes | None]]:
+    """Every face that the homeserver has, with the hash of the name it has there."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS}, p.display_name_set FROM puppet p WHERE kind = 'face' AND state = 'ready'"
+    )
+    return [
+        (_puppet({k: v for k, v in row.items() if k != "display_name_set"}), row["display_name_set"])
+        for row in rows
+    ]
+
+
 async def set_named(tx: Transaction, puppet: PuppetId, digest: bytes) -> None:
     await tx.execute("UPDATE puppet SET display_name_set = $2 WHERE id = $1", puppet, digest)
 

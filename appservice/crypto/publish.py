@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from appservice.crypto.account import Accounts
 from appservice.crypto.claims import ALGORITHM
 from appservice.crypto.model import Puppet, acting
+from appservice.faults import point
 from appservice.homeserver import Homeserver
 from bridge.database import Pool, transaction
 
@@ -36,6 +37,7 @@ class Publishing:
         keys = await self._accounts.keys(pool, puppet)
         assert keys is not None
         body = await self._accounts.new_keys(pool, puppet, have=0, fallback_used=False)
+        point("keys.saved")
         await self._homeserver.upload_keys(acting(puppet), body | {"device_keys": keys.device_keys})
         await self._accounts.uploaded(pool, puppet, body)
 

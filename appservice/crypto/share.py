@@ -25,6 +25,7 @@ from appservice.crypto.megolm_out import (
 )
 from appservice.crypto.model import MEGOLM, Device, Hold, Puppet, Recipients, acting
 from appservice.crypto.olm import OlmSessions
+from appservice.faults import point
 from appservice.homeserver import Homeserver
 from bridge.database import Pool, Transaction, transaction
 from bridge.sealing import DataKey
@@ -155,6 +156,7 @@ class Sharing:
                     await self._store(tx, place, room_id, puppet, keys, user_id, view, one_time_keys)
             except _NobodyReachable:
                 return Hold("no_device", "no_one_time_key")
+        point("share.stored")
         await self._send(pool, place, puppet, view.row["version"])
         return None
 
@@ -258,6 +260,7 @@ class Sharing:
             batch = [row for row in rows if row["txn_id"] == txn_id]
             messages = {batch[0]["user_id"]: {row["device_id"]: row["content"] for row in batch}}
             await self._homeserver.send_to_device("m.room.encrypted", txn_id, messages, acting(puppet))
+        point("share.sent")
         async with transaction(pool) as tx:
             await tx.execute(
                 """UPDATE megolm_share SET sent_at = now(), content = NULL
