@@ -134,6 +134,7 @@ def _page(
         email=email,
         ended=ended,
         signed_out=signed_out,
+        idle_minutes=services().settings.session_idle_minutes,
     )
     response = Response(body, status, content_type="text/html; charset=utf-8")
     set_cookie(response, _FORM_COOKIE, token, max_age=24 * 3600)

@@ -2,7 +2,7 @@
 
 const locale = navigator.languages?.find((tag) => tag.startsWith("en")) ?? "en-GB";
 const format = (options) => new Intl.DateTimeFormat(locale, options);
-const hour = { hour: "2-digit", minute: "2-digit" };
+const hour = { hour: "numeric", minute: "2-digit" };
 
 const exact = format({ dateStyle: "full", timeStyle: "short" });
 const clock = format(hour);
