@@ -23,22 +23,25 @@ class Strength(Enum):
     """In the order of strength; the value is what the reader sees."""
 
     SHORT = f"Too short yet: use at least {MIN_LENGTH} characters."
-    WEAK = "Easy to guess: make it longer, or add a word that only you would think of."
-    FAIR = "Good enough. Another word would make it strong."
+    GUESSED = (
+        "Among the first that anybody would try. Three or four words that don’t belong together are better."
+    )
+    WEAK = "Weak: another word that only you would think of helps a lot."
+    FAIR = "Good. Another word would make it strong."
     STRONG = "Strong."
 
 
-_USUAL = (
-    "password passwort passwd passphrase qwertyuiop qwertz qwerty azerty asdfghjkl asdfgh asdf yxcvbnm zxcvbnm "
-    "zxcvbn letmein welcome iloveyou princess dragon monkey football baseball sunshine superman batman master "
-    "shadow michael jennifer charlie login admin administrator secret hello therapy therapist ruh chat summer "
-    "winter spring autumn monday love test guest user pass change me correct horse battery staple"
-).split()
-_GUESSED = re.compile("|".join(sorted(_USUAL, key=len, reverse=True)) + r"|(?:19|20)[0-9][0-9]")
+_USUAL = """
+    password passwort passwd passphrase qwertyuiop qwertz qwerty azerty asdfghjkl asdfgh asdf yxcvbnm zxcvbnm
+    zxcvbn letmein welcome iloveyou princess dragon monkey football baseball sunshine superman batman master
+    shadow michael jennifer charlie login admin administrator secret hello therapy therapist ruh chat summer
+    winter spring autumn monday love test guest user pass change me correct horse battery staple
+"""
+_GUESSED = re.compile("|".join(sorted(_USUAL.split(), key=len, reverse=True)) + r"|(?:19|20)[0-9][0-9]")
 _LEET = str.maketrans("01345@$!7", "oieasasit")
 _WORD = "\0\0"
 """A usual word stands as two letters, however long it is: it is one guess of a few hundred."""
-_FAIR_BITS, _STRONG_BITS = 36, 60
+_WEAK_BITS, _FAIR_BITS, _STRONG_BITS = 24, 36, 60
 
 
 def normalised(password: str) -> str:
@@ -60,11 +63,8 @@ def check(password: str) -> Refusal | None:
             missing = MIN_LENGTH - len(plain)
             more = "one more character" if missing == 1 else f"{missing} more characters"
             return Refusal("too_short", f"A password needs at least {MIN_LENGTH} characters; add {more}.")
-        case Strength.WEAK:
-            return Refusal(
-                "weak",
-                "That password is easy to guess. Three or four words that don’t belong together are better.",
-            )
+        case Strength.GUESSED as guessed:
+            return Refusal("guessed", guessed.value)
     return None
 
 
@@ -73,7 +73,8 @@ def strength(password: str) -> Strength:
     if len(plain) < MIN_LENGTH:
         return Strength.SHORT
     bits = _bits(plain)
-    return Strength.WEAK if bits < _FAIR_BITS else Strength.FAIR if bits < _STRONG_BITS else Strength.STRONG
+    steps = ((_WEAK_BITS, Strength.GUESSED), (_FAIR_BITS, Strength.WEAK), (_STRONG_BITS, Strength.FAIR))
+    return next((found for below, found in steps if bits < below), Strength.STRONG)
 
 
 def _bits(password: str) -> float:
