@@ -40,8 +40,9 @@ async def get(tx: Transaction, leg: LegId) -> Leg:
 
 
 async def by_rooms(tx: Transaction, rooms: Collection[str]) -> dict[str, Leg]:
-    """The open legs among these rooms."""
-    rows = await tx.fetch(_SELECT + " WHERE l.room_id = ANY($1) AND l.state = 'open'", list(rooms))
+    """The legs among these rooms. One that is still being made hears its client too: they are in the room
+    before it counts as open, and what they say meanwhile must not be nobody's."""
+    rows = await tx.fetch(_SELECT + " WHERE l.room_id = ANY($1) AND l.state <> 'ended'", list(rooms))
     return {row["room_id"]: _leg(row) for row in rows}
 
 
