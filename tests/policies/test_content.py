@@ -77,6 +77,7 @@ def test_nothing_is_not_a_message(text: str) -> None:
 
 def test_the_limit_is_told_in_words_with_how_much_it_is() -> None:
     assert check_text("x" * MAX_TEXT) == "x" * MAX_TEXT
+    assert "1 character too long" in str(check_text("x" * (MAX_TEXT + 1)))
     refusal = check_text("x" * (MAX_TEXT + 1234))
     assert isinstance(refusal, Refusal)
     assert "5,000 characters" in refusal.words
