@@ -12,8 +12,8 @@ from pogo_core.util import sql as migrations
 from bridge.config import AppserviceSettings
 from bridge.database import MIGRATIONS
 from bridge.errors import SealBroken
-from bridge.participants import ASSISTANT_DEVICE, ASSISTANT_LOCALPART
 from bridge.sealing import Keyring
+from bridge.seats import ASSISTANT_DEVICE, ASSISTANT_LOCALPART
 from ruh.upkeep import UNREACHABLE
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)

@@ -47,6 +47,7 @@ class Supervisor:
     async def start(self, service: Service) -> None:
         """Returns when it is ready; raises StartFailed with the end of its log when it ends before."""
         self._services.append(service)
+        began = time.monotonic()
         process = await self._spawn(service)
         ready = asyncio.ensure_future(service.ready())
         ended = asyncio.ensure_future(process.wait())
@@ -59,6 +60,7 @@ class Supervisor:
         finally:
             ready.cancel()
             ended.cancel()
+        self._say(f"{service.program.name} is ready ({time.monotonic() - began:.1f} s)")
         self._watchers.append(asyncio.create_task(self._watch(service, time.monotonic())))
 
     async def stop(self) -> None:

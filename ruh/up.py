@@ -59,6 +59,8 @@ async def _run(state: State, port: int, supervisor: Supervisor, *, as_json: bool
     say("starting PostgreSQL, Synapse, the appservice and the portal …")
     installation = Installation(state, port, supervisor)
     await installation.start()
+    if with_demo:
+        say("looking after the demo people …")
     people = await demo.ensure(state, installation) if with_demo else []
     answer = {
         "portal": installation.addresses.portal,

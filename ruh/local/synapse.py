@@ -21,7 +21,7 @@ from string import Template
 import aiohttp
 
 from bridge.errors import RuhError
-from bridge.participants import ASSISTANT_LOCALPART, MASK_PREFIX
+from bridge.seats import ASSISTANT_LOCALPART, MASK_PREFIX
 from ruh.local.files import write_private
 from ruh.local.process import ROOT, Program
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bridge.seats import ASSISTANT_LOCALPART
 from ruh.local import postgres, process, secrets, synapse
 from tests.support.postgres import TestPostgres
 
@@ -34,7 +35,7 @@ class TestHomeserver:
         self.as_token = config.secrets.as_token
         self.registration_secret = config.secrets.registration_secret
         self.module = synapse.MODULE
-        self.assistant = f"@{synapse.ASSISTANT_LOCALPART}:{config.server_name}"
+        self.assistant = f"@{ASSISTANT_LOCALPART}:{config.server_name}"
         self.admin_token = ""
         self._process: subprocess.Popen[bytes] | None = None
 
