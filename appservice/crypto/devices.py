@@ -33,7 +33,10 @@ class Devices:
     async def changed(self, tx: Transaction, user_ids: Collection[str]) -> None:
         """The homeserver says that these people's devices changed; those that we don't know don't matter."""
         await tx.execute(
-            "UPDATE crypto_user SET changed = changed + 1 WHERE user_id = ANY($1::text[])", list(user_ids)
+            """UPDATE crypto_user SET changed = changed + 1 WHERE user_id IN (
+                   SELECT user_id FROM crypto_user WHERE user_id = ANY($1::text[])
+                   ORDER BY user_id FOR NO KEY UPDATE)""",
+            list(user_ids),
         )
 
     async def refresh(self, pool: Pool, user_ids: Collection[str], acting: Acting | None) -> None:
@@ -56,7 +59,8 @@ class Devices:
 
     async def _store(self, tx: Transaction, user_id: str, proven: Proven, changed: int) -> None:
         user = await tx.fetchrow(
-            "SELECT state, master_key, fetched FROM crypto_user WHERE user_id = $1 FOR UPDATE", user_id
+            "SELECT state, master_key, fetched FROM crypto_user WHERE user_id = $1 FOR NO KEY UPDATE",
+            user_id,
         )
         if user is None or user["fetched"] > changed:
             return  # somebody else has asked since

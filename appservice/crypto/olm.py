@@ -42,11 +42,15 @@ class Opened:
 
 
 class OlmSessions:
-    """Table olm_session."""
+    """Table olm_session. Whoever reads a session to move it on holds the puppet's `lock`."""
 
     def __init__(self, devices_key: DataKey, accounts: Accounts) -> None:
         self._sealing = devices_key
         self._accounts = accounts
+
+    async def lock(self, tx: Transaction, puppet_id: UUID) -> None:
+        """Before a transaction touches several sessions of a puppet: their rows have no common order."""
+        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"olm {puppet_id}")
 
     async def decrypt(self, tx: Transaction, puppet: Puppet, keys: Keys, event: Mapping[str, Any]) -> Opened:
         """Raises Malformed, WrongSender, Duplicate or OlmFailed."""
@@ -67,7 +71,7 @@ class OlmSessions:
         prekey = message.to_pre_key()
         rows = await tx.fetch(
             """SELECT session_id, pickle FROM olm_session WHERE puppet_id = $1 AND their_key = $2
-               ORDER BY used_at DESC FOR UPDATE""",
+               ORDER BY used_at DESC""",
             puppet_id,
             sender_key,
         )
@@ -112,7 +116,7 @@ class OlmSessions:
         """The content of an `m.room.encrypted` to-device message; None when there is no session yet."""
         row = await tx.fetchrow(
             """SELECT session_id, pickle FROM olm_session WHERE puppet_id = $1 AND their_key = $2
-               ORDER BY used_at DESC LIMIT 1 FOR UPDATE""",
+               ORDER BY used_at DESC LIMIT 1""",
             puppet.id,
             device.curve25519,
         )

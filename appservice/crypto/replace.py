@@ -41,6 +41,7 @@ class Replacement:
             if device_id not in one_time_keys:
                 return False
             async with transaction(pool) as tx:
+                await self._olm.lock(tx, puppet.id)
                 await self._olm.open(tx, puppet.id, device, one_time_keys[device_id])
                 content = await self._olm.encrypt(tx, puppet, keys, device, "m.dummy", {})
             assert content is not None

@@ -166,8 +166,8 @@ class Sharing:
         return await claim(self._homeserver, puppet, [d for d in missing if d.curve25519 not in have])
 
     async def _unmoved(self, tx: Transaction, place: Place, room_id: str, user_id: str, view: _View) -> bool:
-        """Whether devices and session are still as seen; nobody else shares this session meanwhile."""
-        await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"share {place}")
+        """Whether devices and session are still as seen; nobody else shares for this puppet meanwhile."""
+        await self._olm.lock(tx, place[1])
         row = await tx.fetchrow(_LOOK, *place, user_id, room_id)
         return row is not None and all(
             row[name] == view.row[name] for name in ("version", "session_id", "stale", "used_up", "holders")

@@ -45,7 +45,10 @@ class Inbox:
         received = Received()
         keys: Keys | None = None
         for event in events:
-            if keys is None and (keys := await self._accounts.keys(tx, puppet)) is None:
+            if keys is None:
+                await self._olm.lock(tx, puppet.id)
+                keys = await self._accounts.keys(tx, puppet)
+            if keys is None:
                 received.refused["no_account"] += 1
                 break
             try:

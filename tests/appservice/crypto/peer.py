@@ -166,6 +166,7 @@ class KeyServer:
         self.exhausted: set[str] = set()
         self.broken: set[str] = set()
         self.transactions: dict[str, int] = {}
+        self.forgetful = False  # a homeserver that was restarted takes a transaction a second time
         self.tamper: Any = lambda answer: answer
 
     def _may(self, what: str) -> None:
@@ -220,6 +221,8 @@ class KeyServer:
         self._may("send_to_device")
         self.sends += 1
         self.transactions[transaction_id] = self.transactions.get(transaction_id, 0) + 1
+        if self.transactions[transaction_id] > 1 and not self.forgetful:
+            return
         for user_id, devices in messages.items():
             for device_id, content in devices.items():
                 self.inbox.setdefault((user_id, device_id), []).append(content)

@@ -212,6 +212,7 @@ async def test_a_share_that_was_stored_is_sent_again_after_a_crash(scene: Scene)
 async def test_a_crash_after_sending_sends_the_same_again(scene: Scene) -> None:
     await scene.share()
     (first,) = scene.server.inbox[CLIENT, "PHONE"]
+    scene.server.forgetful = True
     await scene.pool.execute("UPDATE megolm_outbound SET shared_version = NULL")
     await scene.pool.execute("UPDATE megolm_share SET sent_at = NULL, content = $1", first)
     await scene.share(scene.another_process())
