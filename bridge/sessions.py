@@ -71,6 +71,11 @@ async def end(tx: Transaction, token: str) -> None:
     await tx.execute("DELETE FROM portal_session WHERE token_hash = $1", _hashed(token))
 
 
+async def end_all(tx: Transaction, person: PersonId) -> None:
+    """Signed out everywhere: their password is another one now."""
+    await tx.execute("DELETE FROM portal_session WHERE person_id = $1", person)
+
+
 async def end_idle(tx: Transaction, at: datetime, idle: timedelta) -> None:
     """Forget what has ended: sessions, and attempts that count no more."""
     await tx.execute("DELETE FROM portal_session WHERE last_seen_at <= $1", at - idle)

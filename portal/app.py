@@ -13,7 +13,7 @@ from bridge.config import PortalSettings
 from bridge.database import Pool, open_pool
 from bridge.feed import Notification
 from bridge.sealing import Keyring
-from portal import api, assets, chat, files, live, new, problems, sign_in, writing
+from portal import activation, api, assets, chat, files, live, new, problems, sign_in, writing
 from portal.assets import Assets
 from portal.hub import Hub, stop
 from portal.passwords import Passwords
@@ -38,7 +38,7 @@ def create_app(
         "templates": Templates(files_, settings.practice_name),
         "passwords": Passwords(),
     }
-    for blueprint in (assets, sign_in, chat, writing, new, files, live):
+    for blueprint in (assets, sign_in, activation, chat, writing, new, files, live):
         app.register_blueprint(blueprint.blueprint)
     api.install(app)
     problems.install(app)

@@ -8,6 +8,8 @@ import asyncio
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from policies.passwords import normalised
+
 _hasher = PasswordHasher()
 _AT_ONCE = 2
 _UNKNOWN = _hasher.hash("nobody has this password")
@@ -16,7 +18,7 @@ _UNKNOWN = _hasher.hash("nobody has this password")
 
 def hash_password(password: str) -> str:
     """For whoever makes accounts; blocks for some 60 ms."""
-    return _hasher.hash(password)
+    return _hasher.hash(normalised(password))
 
 
 class Passwords:
@@ -33,6 +35,6 @@ class Passwords:
 
 def _verify(password_hash: str | None, password: str) -> bool:
     try:
-        return _hasher.verify(password_hash or _UNKNOWN, password) and password_hash is not None
+        return _hasher.verify(password_hash or _UNKNOWN, normalised(password)) and password_hash is not None
     except (Argon2Error, InvalidHashError):
         return False

@@ -8,9 +8,9 @@ from quart import Quart
 
 from bridge.config import PortalSettings, load
 from bridge.database import Pool
+from bridge.sealing import Keyring
 from portal import api
 from portal.services import EXTENSION, Services
-from tests.support.people import keyring
 
 TOKEN = "platform-token-of-the-tests"
 SETTINGS = {
@@ -27,13 +27,15 @@ THERAPIST: dict[str, object] = {
     "email": "sara@ruh.test",
     "time_zone": "Europe/London",
 }
+KEYS = Keyring(b"m" * 32)
+"""The keyring of SETTINGS."""
 CLIENT: dict[str, object] = {"role": "client", "name": {"first": "Amina", "last": "Yusuf"}}
 BOOKING: dict[str, object] = {"booking_id": "b1", "client": "c1", "therapist": "t1"}
 
 
 def api_app(pool: Pool) -> Quart:
     app = Quart("portal")
-    app.extensions[EXTENSION] = Services(load(PortalSettings, SETTINGS), keyring(), pool)
+    app.extensions[EXTENSION] = Services(load(PortalSettings, SETTINGS), KEYS, pool)
     api.install(app)
     return app
 
