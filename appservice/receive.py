@@ -66,7 +66,7 @@ async def attempt(tx: Transaction, context: Context, leg: Leg, event: Event) -> 
         raise
     except Exception as error:
         # A mistake of ours: the event is kept and tried again, and the ones behind it get through.
-        log.exception("event_failed", leg=str(leg.id), event=event.get("event_id"))
+        log.exception("event_failed", leg=str(leg.id), event_id=event.get("event_id"))
         return Failure(f"internal_{type(error).__name__}", OURS)
     return None
 
@@ -76,7 +76,7 @@ async def park(tx: Transaction, leg: Leg, event: Event, reason: str, again_in: f
         tx, leg=leg.id, room_id=str(leg.room_id), event=event, reason=reason, again_in=again_in
     ):
         PARKED.labels(reason=reason).inc()
-        log.warning("event_parked", leg=str(leg.id), event=event["event_id"], reason=reason)
+        log.warning("event_parked", leg=str(leg.id), event_id=event["event_id"], reason=reason)
 
 
 async def _take(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:

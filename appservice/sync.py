@@ -214,9 +214,10 @@ async def retry_sessions(tx: Transaction, context: Context, sessions: list[tuple
 
 
 async def retry(
-    tx: Transaction, context: Context, event: parked.Parked, again_in: float | None = None
+    tx: Transaction, context: Context, event: parked.Parked, pause: float | None = receive.FIRST_LOOK
 ) -> bool:
-    """Once more; True when it became an entry. Otherwise again after `again_in` (None: as it says itself)."""
+    """Once more; True when it became an entry. Otherwise again after `pause` seconds, if that may help at
+    all; None: this was the last time."""
     leg = (await legs.by_rooms(tx, [event.room_id])).get(event.room_id)
     if leg is None:
         await parked.tried(tx, event, "leg_gone", parked.FOREVER)
@@ -225,5 +226,5 @@ async def retry(
     if failure is None:
         await parked.resolved(tx, event)
         return True
-    await parked.tried(tx, event, failure.code, failure.again_in and (again_in or failure.again_in))
+    await parked.tried(tx, event, failure.code, pause if failure.again_in else parked.FOREVER)
     return False

@@ -149,6 +149,8 @@ def logged() -> Iterator[tuple[str, str]]:
                     continue
                 level = {"exception": "error", "critical": "error"}.get(node.func.attr, node.func.attr)
                 assert level in LEVELS, f"{path}: {level}"
+                # structlog's own name for the action: a second one raises where it is logged.
+                assert "event" not in [keyword.arg for keyword in node.keywords], f"{path}: {node.lineno}"
                 action = node.args[0]
                 assert isinstance(action, ast.Constant), f"{path}: an action is a word, ids go beside it"
                 yield level, str(action.value)
