@@ -7,24 +7,18 @@ transaction id. Only when the homeserver has taken them all does the session cou
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from appservice.crypto.account import Accounts, Keys
 from appservice.crypto.cache import Cache
 from appservice.crypto.claims import claim
-from appservice.crypto.devices import NO_DEVICE_AGE, Devices
+from appservice.crypto.devices import Devices
 from appservice.crypto.errors import ShareOutdated
-from appservice.crypto.megolm_out import (
-    ROTATE_AFTER_DAYS,
-    ROTATE_AFTER_MESSAGES,
-    OutboundSessions,
-    OutboundState,
-    Place,
-)
-from appservice.crypto.model import MEGOLM, Device, Hold, Puppet, Recipients, acting
+from appservice.crypto.megolm_out import OutboundSessions, OutboundState, Place
+from appservice.crypto.model import MEGOLM, Device, Hold, Puppet, acting
 from appservice.crypto.olm import OlmSessions
+from appservice.crypto.share_view import View, Views
 from appservice.faults import point
 from appservice.homeserver import Homeserver
 from bridge.database import Pool, Transaction, transaction
@@ -36,39 +30,6 @@ Json = dict[str, Any]
 ATTEMPTS = 5
 # A device that had no one-time key to give is asked again after this long.
 RETRY_AFTER = "10 minutes"
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What the tables said at one moment about a session and the devices that may have it."""
-
-    row: Mapping[str, Any]
-    recipients: Recipients
-    shares: Mapping[str, Mapping[str, Any]]  # device id → row of megolm_share
-
-    @property
-    def trusted(self) -> dict[str, Device]:
-        return {device.device_id: device for device in self.recipients.devices}
-
-    @property
-    def needs_fresh(self) -> bool:
-        """A new session: there is none, it is used up, or a device has its key that may no longer."""
-        trusted = self.trusted
-        return bool(self.row["used_up"]) or any(
-            device_id not in trusted or trusted[device_id].curve25519 != share["curve25519"]
-            for device_id, share in self.shares.items()
-        )
-
-    @property
-    def missing(self) -> list[Device]:
-        """Who has to get a key, a prepared ciphertext not counted. A fresh session goes to everybody."""
-        if self.needs_fresh:
-            return list(self.recipients.devices)
-        return [
-            d
-            for d in self.recipients.devices
-            if not (self.shares.get(d.device_id) or {"held": False})["held"]
-        ]
 
 
 class Sharing:
@@ -87,6 +48,7 @@ class Sharing:
         self._sealing = devices_key
         self._accounts = accounts
         self._devices = devices
+        self._views = Views(devices)
         self._olm = olm
         self._outbound = outbound
         # Sessions found complete. Only a hint: encryption itself notices when that is no longer so.
@@ -107,7 +69,7 @@ class Sharing:
             return complete[1]
         asked = False
         for _ in range(ATTEMPTS):
-            view = await self._look(pool, place, room_id, user_id)
+            view = await self._views.look(pool, place, room_id, user_id)
             if view.row["complete"]:
                 return self._remember(place, user_id, view)
             # News of devices can get lost, so every new session begins with a look at them.
@@ -120,28 +82,14 @@ class Sharing:
                 return hold
         raise ShareOutdated
 
-    def _remember(self, place: Place, user_id: str, view: _View) -> OutboundState:
+    def _remember(self, place: Place, user_id: str, view: View) -> OutboundState:
         state = OutboundState(view.row["session_id"], view.row["next_index"])
         if view.row["retry_at"] is None:
             self._complete.put(place, (user_id, state))
         return state
 
-    async def _look(self, pool: Pool, place: Place, room_id: str, user_id: str) -> _View:
-        async with pool.acquire() as connection:
-            row = await connection.fetchrow(_LOOK, *place, user_id, room_id)
-            assert row is not None
-            if row["complete"]:
-                return _View(row, Recipients(), {})
-            shares = await connection.fetch(
-                """SELECT device_id, curve25519, sent_at IS NOT NULL OR content IS NOT NULL AS held
-                   FROM megolm_share WHERE leg_id = $1 AND puppet_id = $2""",
-                *place,
-            )
-            recipients = await self._devices.recipients(connection, user_id)
-            return _View(row, recipients, {share["device_id"]: share for share in shares})
-
     async def _share(
-        self, pool: Pool, place: Place, room_id: str, puppet: Puppet, user_id: str, view: _View
+        self, pool: Pool, place: Place, room_id: str, puppet: Puppet, user_id: str, view: View
     ) -> Hold | None:
         """Store what is to be sent, then send all that is stored. None: look again."""
         keys = await self._accounts.keys(pool, puppet)
@@ -165,13 +113,10 @@ class Sharing:
             have = await self._olm.exist_for(connection, puppet.id, [d.curve25519 for d in missing])
         return await claim(self._homeserver, puppet, [d for d in missing if d.curve25519 not in have])
 
-    async def _unmoved(self, tx: Transaction, place: Place, room_id: str, user_id: str, view: _View) -> bool:
+    async def _unmoved(self, tx: Transaction, place: Place, room_id: str, user_id: str, view: View) -> bool:
         """Whether devices and session are still as seen; nobody else shares for this puppet meanwhile."""
         await self._olm.lock(tx, place[1])
-        row = await tx.fetchrow(_LOOK, *place, user_id, room_id)
-        return row is not None and all(
-            row[name] == view.row[name] for name in ("version", "session_id", "stale", "used_up", "holders")
-        )
+        return await self._views.is_current(tx, place, room_id, user_id, view)
 
     async def _store(
         self,
@@ -181,7 +126,7 @@ class Sharing:
         puppet: Puppet,
         keys: Keys,
         user_id: str,
-        view: _View,
+        view: View,
         one_time_keys: Mapping[str, str],
     ) -> None:
         if view.needs_fresh:
@@ -304,26 +249,6 @@ class Sharing:
 
 class _NobodyReachable(Exception):
     """Takes the transaction back: a session that nobody can read is not worth having."""
-
-
-# The left joins answer also where there is no user or no session yet. `holders`: who has (or is about to
-# get) the key, to notice a share made by another process.
-_LOOK = f"""
-    SELECT u.version, o.session_id, o.next_index, o.retry_at,
-        coalesce(u.changed > u.fetched
-                 OR u.fetched_at < now() - interval '{NO_DEVICE_AGE}' AND NOT EXISTS (
-                     SELECT FROM crypto_device d WHERE d.user_id = u.user_id AND NOT d.gone), true) AS stale,
-        coalesce(o.room_id <> $4 OR o.user_id <> $3 OR o.next_index >= {ROTATE_AFTER_MESSAGES}
-                 OR o.created_at <= now() - interval '{ROTATE_AFTER_DAYS} days', true) AS used_up,
-        coalesce(u.version = o.shared_version AND u.changed <= u.fetched AND u.state <> 'changed'
-                 AND o.room_id = $4 AND o.user_id = $3 AND o.next_index < {ROTATE_AFTER_MESSAGES}
-                 AND o.created_at > now() - interval '{ROTATE_AFTER_DAYS} days'
-                 AND (o.retry_at IS NULL OR o.retry_at > now()), false) AS complete,
-        (SELECT count(*) FROM megolm_share s WHERE s.leg_id = $1 AND s.puppet_id = $2
-            AND (s.content IS NOT NULL OR s.sent_at IS NOT NULL)) AS holders
-    FROM (SELECT) AS always
-        LEFT JOIN crypto_user u ON u.user_id = $3
-        LEFT JOIN megolm_outbound o ON o.leg_id = $1 AND o.puppet_id = $2"""
 
 
 def _context(place: Place, device: Device) -> str:
