@@ -83,6 +83,11 @@ class Installation:
         await self._supervisor.start(Service(self._ours("appservice"), await self._appservice_ready()))
         await self._supervisor.start(Service(self._ours("portal"), self._portal_ready))
 
+    async def stop(self) -> None:
+        """Nothing is left but the state."""
+        await self._supervisor.stop()
+        self.cluster.clean_up()
+
     @property
     def settings_file(self) -> Path:
         return self.state.directory / "settings.env"

@@ -29,7 +29,8 @@ def up(directory: Path, port: int, *, as_json: bool, demo: bool) -> int:
 
 async def _up(state: State, port: int, *, as_json: bool, with_demo: bool) -> int:
     supervisor = Supervisor(say)
-    running = asyncio.create_task(_run(state, port, supervisor, as_json=as_json, with_demo=with_demo))
+    installation = Installation(state, port, supervisor)
+    running = asyncio.create_task(_run(state, installation, as_json=as_json, with_demo=with_demo))
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(name, _told_to_stop, running, supervisor)
@@ -38,7 +39,7 @@ async def _up(state: State, port: int, *, as_json: bool, with_demo: bool) -> int
     except asyncio.CancelledError:
         say("stopping …")
     finally:
-        await supervisor.stop()
+        await installation.stop()
     say("stopped; the data stays in " + str(state.directory))
     return 0
 
@@ -55,9 +56,8 @@ def _told_to_stop(running: "asyncio.Task[None]", supervisor: Supervisor) -> None
         supervisor.kill()
 
 
-async def _run(state: State, port: int, supervisor: Supervisor, *, as_json: bool, with_demo: bool) -> None:
+async def _run(state: State, installation: Installation, *, as_json: bool, with_demo: bool) -> None:
     say("starting PostgreSQL, Synapse, the appservice and the portal …")
-    installation = Installation(state, port, supervisor)
     await installation.start()
     if with_demo:
         say("looking after the demo people …")

@@ -108,6 +108,11 @@ class Cluster:
         self._own_directory(self.data)
         self._initialise()
 
+    def clean_up(self) -> None:
+        """After the server has stopped: a socket directory that had to stand elsewhere goes."""
+        if self.socket_directory.parent != self.directory:
+            shutil.rmtree(self.socket_directory, ignore_errors=True)
+
     def _initialise(self) -> None:
         handed_over = self.socket_directory / "password"  # a pipe of root's can't be reopened by initdb
         handed_over.touch(mode=0o600)
