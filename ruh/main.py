@@ -15,6 +15,7 @@ from ruh import logs
 
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     except RuhError as error:
         print(f"ruh: {error.message}", file=sys.stderr)
         code = EXIT_FAILED
+    except KeyboardInterrupt:  # before anybody listened for it
+        code = EXIT_INTERRUPTED
     sys.exit(code)
 
 
