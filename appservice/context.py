@@ -1,6 +1,9 @@
 """What every part of the appservice works with; wired together in one place, `appservice.main`."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from appservice.crypto.machine import Machine
 from appservice.homeserver import Acting, Homeserver
@@ -18,6 +21,14 @@ class Context:
     assistant: Puppet
     server_name: str
     shard: int = 0
+    locks: "WeakValueDictionary[UUID, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+
+    def lock_of(self, thing: UUID) -> asyncio.Lock:
+        """One at a time in this process, which alone has the shard: a leg's room, a puppet's keys."""
+        lock = self.locks.get(thing)
+        if lock is None:
+            lock = self.locks[thing] = asyncio.Lock()
+        return lock
 
     @property
     def acting(self) -> Acting:

@@ -5,6 +5,7 @@ between the two leaves an empty room that no client ever saw. Every later step c
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -14,16 +15,20 @@ from appservice.context import Context
 from appservice.faults import point
 from appservice.homeserver import HomeserverError, Refused
 from appservice.homeserver_transport import Json
-from bridge import legs, people, puppets
-from bridge.database import transaction
-from bridge.legs import Leg
+from bridge import legs, outbox, people, puppets
+from bridge import roster as rosters
+from bridge.database import Transaction, transaction
+from bridge.legs import Leg, Seat
 from bridge.puppets import Puppet
 from policies import naming
-from policies.vocabulary import Person, PersonId
+from policies.vocabulary import ConversationKind, PersonId
 
 log = structlog.get_logger()
 
 AT_ONCE = 4
+AGAIN = 2.0  # seconds, until what waits for the outbox is looked at once more
+NOBODY = 100  # a power level that no client has
+FROZEN = {"m.room.message": NOBODY, "m.room.encrypted": NOBODY, "m.reaction": NOBODY}
 ENCRYPTION = {
     "algorithm": "m.megolm.v1.aes-sha2",
     "rotation_period_msgs": 100,
@@ -33,7 +38,6 @@ ENCRYPTION = {
 
 def room(name: str) -> Json:
     """A leg's room as it is made (matrix.md, Rooms). The creator's power is unbounded in version 12."""
-    nobody = 100
     return {
         "room_version": "12",
         "preset": "private_chat",
@@ -47,15 +51,15 @@ def room(name: str) -> Json:
             _state("m.room.join_rules", {"join_rule": "invite"}),
         ],
         "power_level_content_override": {
-            "users": {}, "users_default": 0, "events_default": 0, "state_default": nobody, "invite": nobody,
-            "kick": nobody, "ban": nobody, "redact": nobody, "notifications": {"room": nobody},
+            "users": {}, "users_default": 0, "events_default": 0, "state_default": NOBODY, "invite": NOBODY,
+            "kick": NOBODY, "ban": NOBODY, "redact": NOBODY, "notifications": {"room": NOBODY},
             "events": {"m.room.redaction": 0, "m.reaction": 0, "m.room.message": 0, "m.room.encrypted": 0,
-                       "m.sticker": nobody, "m.call.invite": nobody, "m.call.answer": nobody,
-                       "m.call.candidates": nobody, "m.call.hangup": nobody, "m.call.member": nobody,
-                       "org.matrix.msc3401.call.member": nobody, "org.matrix.msc3401.call": nobody,
-                       "m.room.name": nobody, "m.room.topic": nobody, "m.room.avatar": nobody,
-                       "m.room.tombstone": nobody, "m.room.power_levels": nobody, "m.room.server_acl": nobody,
-                       "m.room.encryption": nobody, "m.room.history_visibility": nobody},
+                       "m.sticker": NOBODY, "m.call.invite": NOBODY, "m.call.answer": NOBODY,
+                       "m.call.candidates": NOBODY, "m.call.hangup": NOBODY, "m.call.member": NOBODY,
+                       "org.matrix.msc3401.call.member": NOBODY, "org.matrix.msc3401.call": NOBODY,
+                       "m.room.name": NOBODY, "m.room.topic": NOBODY, "m.room.avatar": NOBODY,
+                       "m.room.tombstone": NOBODY, "m.room.power_levels": NOBODY, "m.room.server_acl": NOBODY,
+                       "m.room.encryption": NOBODY, "m.room.history_visibility": NOBODY},
         },
     }  # fmt: skip
 
@@ -65,9 +69,9 @@ def _state(event_type: str, content: Json) -> Json:
 
 
 async def bring_all(context: Context) -> bool:
-    """Make the legs that are wanted and due; True when there were any."""
+    """Bring the legs that are due; True when there were any."""
     async with transaction(context.pool) as tx:
-        due = await legs.wanted(tx)
+        due = await legs.due(tx)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(leg: Leg) -> None:
@@ -81,59 +85,116 @@ async def bring_all(context: Context) -> bool:
 
 async def _try(context: Context, leg: Leg) -> None:
     try:
-        await bring(context, leg)
+        async with context.lock_of(leg.id):
+            await bring(context, leg)
     except HomeserverError as error:
         seconds = wait(error, leg.attempts + 1, give_up=False)
         log.warning("leg_postponed", leg=str(leg.id), error=error.errcode, seconds=round(seconds, 1))
         async with transaction(context.pool) as tx:
             await legs.failed(tx, leg.id, error.errcode, seconds)
-    else:
-        log.info("leg_open", leg=str(leg.id))
 
 
 async def bring(context: Context, leg: Leg) -> None:
-    """From wanted to open, whatever was done of it before."""
+    """From what its room is to what the roster says, whatever was done of it before."""
     async with transaction(context.pool) as tx:
-        occupants = await puppets.of_leg(tx, leg.id)
-        names = {p.id: await _name(context, leg, p) for p in occupants}
-        organiser = await people.get(tx, context.keyring, leg.organiser_id)
-    for puppet in occupants:
-        await masks.bring(context.pool, context.homeserver, context.machine, puppet, names[puppet.id])
-    room_id: str | None = leg.room_id
-    if room_id is None:
-        made = room(naming.room_name(leg.kind, organiser))
-        room_id = await context.homeserver.create_room(made, context.acting)
-        point("leg.created")
+        if not await legs.begin(tx, leg.id):
+            return  # it ended meanwhile
+        seats = await legs.seats(tx, leg.id)
+        names = await _names(tx, context, leg)
+    for seat in seats:
+        if not seat.leaving:
+            await _ready(context, seat.puppet, names)
+    room_id = leg.room_id or await _make_room(context, leg, seats)
+    for seat in seats:
+        if not seat.leaving and seat.joined_at is None:
+            await _join(context, leg, room_id, seat.puppet)
+    point("leg.seated")
+    if leg.state == "wanted":
+        await _invite(context, room_id, leg)
+        point("leg.invited")
         async with transaction(context.pool) as tx:
-            await legs.set_room(tx, leg.id, room_id)
-    for puppet in occupants:
-        await _seat(context, leg, room_id, puppet)
-    await _invite(context, room_id, leg)
-    point("leg.invited")
+            await legs.set_open(tx, leg)
+        log.info("leg_open", leg=str(leg.id))
+        await holds.look(context, [leg.user_id])
+    rest = await _leave(context, leg, room_id, [seat.puppet for seat in seats if seat.leaving])
+    rest += await _freeze(context, leg, room_id)
     async with transaction(context.pool) as tx:
-        await legs.set_open(tx, leg)
-    await holds.look(context, [leg.user_id])
+        await legs.brought(tx, leg, again_in=AGAIN if rest else None)
 
 
-async def _name(context: Context, leg: Leg, puppet: Puppet) -> str:
-    if puppet.person_id is None:
-        return naming.ASSISTANT_NAME
+async def _names(tx: Transaction, context: Context, leg: Leg) -> Mapping[PersonId, str]:
+    """Everybody as this leg's client sees them (C7)."""
+    roster = await rosters.members(tx, context.keyring, leg.conversation_id)
+    return naming.shown_names(roster, naming.Audience.CLIENT)
+
+
+async def _ready(context: Context, puppet: Puppet, names: Mapping[PersonId, str]) -> None:
+    name = naming.ASSISTANT_NAME if puppet.person_id is None else names[puppet.person_id]
+    # Several legs of a group want the same mask at the same time.
+    async with context.lock_of(puppet.id):
+        async with transaction(context.pool) as tx:
+            fresh = await puppets.get(tx, puppet.id)
+        await masks.bring(context.pool, context.homeserver, context.machine, fresh, name)
+
+
+async def _make_room(context: Context, leg: Leg, seats: Sequence[Seat]) -> str:
     async with transaction(context.pool) as tx:
-        person: Person = await people.get(tx, context.keyring, PersonId(puppet.person_id))
-    return person.name.full
+        organiser = await people.get(tx, context.keyring, leg.organiser_id)
+    body = room(naming.room_name(leg.kind, organiser))
+    body["invite"] = [seat.puppet.user_id for seat in seats if seat.puppet.id != context.assistant.id]
+    room_id = await context.homeserver.create_room(body, context.acting)
+    point("leg.created")
+    async with transaction(context.pool) as tx:
+        await legs.set_room(tx, leg.id, room_id)
+    point("leg.stored")
+    return room_id
 
 
-async def _seat(context: Context, leg: Leg, room_id: str, puppet: Puppet) -> None:
+async def _join(context: Context, leg: Leg, room_id: str, puppet: Puppet) -> None:
     if puppet.id != context.assistant.id:
-        await _unless_there(context, room_id, puppet.user_id, is_direct=None)
-        await context.homeserver.join(room_id, masks.acting(puppet))
+        try:
+            await context.homeserver.join(room_id, masks.acting(puppet))
+        except Refused:
+            await _unless_there(context, room_id, puppet.user_id, is_direct=None)
+            await context.homeserver.join(room_id, masks.acting(puppet))
     async with transaction(context.pool) as tx:
         await legs.set_joined(tx, leg.id, puppet.id)
 
 
+async def _leave(context: Context, leg: Leg, room_id: str, leaving: Sequence[Puppet]) -> int:
+    """Out of the room, once what they said is carried; returns how many still have to wait."""
+    waiting = 0
+    for puppet in leaving:
+        async with transaction(context.pool) as tx:
+            if await outbox.has_waiting(tx, leg.id, puppet.id):
+                waiting += 1
+                continue
+        try:
+            await context.homeserver.leave(room_id, masks.acting(puppet))
+        except Refused as error:
+            log.info("mask_had_left", leg=str(leg.id), error=error.errcode)
+        async with transaction(context.pool) as tx:
+            await legs.unseat(tx, leg.id, puppet.id)
+    return waiting
+
+
+async def _freeze(context: Context, leg: Leg, room_id: str) -> int:
+    """A closed conversation can be read and not written in, once its last words are carried (C15)."""
+    async with transaction(context.pool) as tx:
+        if not await legs.is_frozen(tx, leg.id):
+            return 0
+        if await outbox.has_waiting(tx, leg.id):
+            return 1
+    levels = await context.homeserver.state(room_id, "m.room.power_levels", "", context.acting)
+    frozen = {**levels, "events_default": NOBODY, "events": {**levels["events"], **FROZEN}}
+    if frozen != levels:
+        await context.homeserver.set_state(room_id, "m.room.power_levels", "", frozen, context.acting)
+    return 0
+
+
 async def _invite(context: Context, room_id: str, leg: Leg) -> None:
     """The homeserver accepts for the client, also before they ever signed in."""
-    await _unless_there(context, room_id, leg.user_id, is_direct=True)
+    await _unless_there(context, room_id, leg.user_id, is_direct=leg.kind is not ConversationKind.COMMUNITY)
 
 
 async def _unless_there(context: Context, room_id: str, user_id: str, *, is_direct: bool | None) -> None:

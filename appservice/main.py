@@ -21,7 +21,7 @@ from appservice.homeserver import Homeserver, HomeserverError
 from appservice.lease import Lease
 from appservice.sync import Outcome, Syncer
 from appservice.watch import Watch
-from bridge import feed, participants, puppets, shards
+from bridge import feed, puppets, seats, shards
 from bridge.config import AppserviceSettings
 from bridge.database import UNREACHABLE, Pool, open_pool, transaction
 from bridge.feed import Change, Notification
@@ -94,7 +94,7 @@ async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeser
     keyring = Keyring(settings.master_key_bytes, settings.previous_master_key_bytes)
     async with transaction(pool) as tx:
         devices = await standing_key(tx, keyring, "devices")
-        assistant = await puppets.get(tx, await participants.ensure_assistant(tx, settings.server_name))
+        assistant = await puppets.get(tx, await seats.ensure_assistant(tx, settings.server_name))
     machine = Machine(homeserver, devices)
     failures = 0
     while True:

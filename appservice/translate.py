@@ -26,6 +26,7 @@ from policies.content import (
 
 Json = dict[str, Any]
 HTML = "org.matrix.custom.html"
+EDIT_FALLBACK = 300  # characters
 
 _KINDS = {
     "m.image": AttachmentKind.IMAGE,
@@ -186,9 +187,8 @@ def message_content(content: Content, *, reply_to: str | None = None, replaces: 
     """The m.room.message for a text, as new words or as other words for `replaces`."""
     said = _said(content)
     if replaces is not None:
-        outer = {**said, "body": f"* {said['body']}"}
-        if "formatted_body" in said:
-            outer["formatted_body"] = f"* {said['formatted_body']}"
+        # The outer words are for clients that know no edits; the new ones twice would pass an event's size.
+        outer = {"msgtype": said["msgtype"], "body": f"* {said['body'][:EDIT_FALLBACK]}", "m.mentions": {}}
         return {
             **outer,
             "m.new_content": said,

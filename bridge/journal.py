@@ -69,8 +69,9 @@ WITH c AS (
     FROM c CROSS JOIN leg l
     JOIN member m ON m.id = l.member_id AND m.removed_at IS NULL
     LEFT JOIN occupant o ON o.leg_id = l.id AND o.person_id IS NOT DISTINCT FROM $4
-    WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR ($14 AND o.puppet_id IS NOT NULL
-        AND ($16::uuid IS NULL OR l.id = $16)))
+    WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR (
+        $14 AND NOT l.silenced AND o.puppet_id IS NOT NULL AND ($16::uuid IS NULL OR l.id = $16)))
+    RETURNING leg_id
 ), m AS (
     UPDATE member SET
         last_message_at = c.last_message_at,

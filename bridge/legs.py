@@ -2,11 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from bridge import puppets
 from bridge.database import Transaction
 from bridge.feed import Change, Notification, notify
+from bridge.puppets import Puppet
 from policies.vocabulary import ConversationId, ConversationKind, LegId, MatrixUserId, PersonId, RoomId
 
 
@@ -46,14 +49,68 @@ async def by_rooms(tx: Transaction, rooms: Collection[str]) -> dict[str, Leg]:
     return {row["room_id"]: _leg(row) for row in rows}
 
 
-async def wanted(tx: Transaction, limit: int = 50) -> list[Leg]:
-    """Legs to be made, the ones that waited longest first. Not before their account exists."""
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A puppet's place in a leg."""
+
+    puppet: Puppet
+    person_id: PersonId | None
+    joined_at: datetime | None
+    leaving: bool
+
+
+async def due(tx: Transaction, limit: int = 50) -> list[Leg]:
+    """Legs to be made or changed, the ones that waited longest first. Not before their account exists."""
     rows = await tx.fetch(
         _SELECT + " JOIN account a ON a.person_id = m.person_id AND a.state = 'made'"
-        " WHERE l.state = 'wanted' AND l.next_attempt_at <= now() ORDER BY l.next_attempt_at LIMIT $1",
+        " WHERE (l.state = 'wanted' OR l.seats_due) AND l.state <> 'ended' AND l.next_attempt_at <= now()"
+        " ORDER BY l.next_attempt_at LIMIT $1",
         limit,
     )
     return [_leg(row) for row in rows]
+
+
+async def begin(tx: Transaction, leg: LegId) -> bool:
+    """What changes from here on makes it due again; False when the leg has ended."""
+    begun = await tx.fetchval(
+        "UPDATE leg SET seats_due = false WHERE id = $1 AND state <> 'ended' RETURNING true", leg
+    )
+    return begun is True
+
+
+async def brought(tx: Transaction, leg: Leg, *, again_in: float | None) -> None:
+    """Done, or (`again_in` seconds) something has to wait for the outbox."""
+    await tx.execute(
+        "UPDATE leg SET attempts = 0, error = NULL, seats_due = seats_due OR $2::float8 IS NOT NULL,"
+        " next_attempt_at = now() + make_interval(secs => coalesce($2::float8, 0)) WHERE id = $1",
+        leg.id, again_in,
+    )  # fmt: skip
+    await notify(tx, Notification(Change.CONVERSATION, leg.conversation_id))
+
+
+async def seats(tx: Transaction, leg: LegId) -> list[Seat]:
+    """The assistant first."""
+    rows = await tx.fetch(
+        "SELECT o.puppet_id, o.person_id, o.joined_at, o.leaving FROM occupant o"
+        " JOIN puppet p ON p.id = o.puppet_id WHERE o.leg_id = $1 ORDER BY p.kind <> 'assistant', p.user_id",
+        leg,
+    )
+    found = {puppet.id: puppet for puppet in await puppets.of_leg(tx, leg)}
+    return [Seat(found[r["puppet_id"]], r["person_id"], r["joined_at"], r["leaving"]) for r in rows]
+
+
+async def unseat(tx: Transaction, leg: LegId, puppet: UUID) -> None:
+    """They are out of the room; unless they were given the seat again meanwhile."""
+    await tx.execute("DELETE FROM occupant WHERE leg_id = $1 AND puppet_id = $2 AND leaving", leg, puppet)
+    await tx.execute(
+        "WITH again AS (UPDATE occupant SET joined_at = NULL WHERE leg_id = $1 AND puppet_id = $2"
+        " RETURNING leg_id) UPDATE leg SET seats_due = true FROM again WHERE leg.id = again.leg_id",
+        leg, puppet,
+    )  # fmt: skip
+
+
+async def is_frozen(tx: Transaction, leg: LegId) -> bool:
+    return bool(await tx.fetchval("SELECT frozen_at IS NOT NULL FROM leg WHERE id = $1", leg))
 
 
 async def set_room(tx: Transaction, leg: LegId, room_id: str) -> None:
@@ -66,11 +123,6 @@ async def set_joined(tx: Transaction, leg: LegId, puppet: UUID) -> None:
     )
 
 
-async def joined(tx: Transaction, leg: LegId) -> set[UUID]:
-    rows = await tx.fetch("SELECT puppet_id FROM occupant WHERE leg_id = $1 AND joined_at IS NOT NULL", leg)
-    return {row["puppet_id"] for row in rows}
-
-
 async def set_open(tx: Transaction, leg: Leg) -> None:
     await tx.execute(
         "UPDATE leg SET state = 'open', attempts = 0, error = NULL WHERE id = $1 AND state = 'wanted'", leg.id
@@ -81,7 +133,7 @@ async def set_open(tx: Transaction, leg: Leg) -> None:
 async def failed(tx: Transaction, leg: LegId, error: str, pause_seconds: float) -> None:
     """Not this time; again after the pause."""
     await tx.execute(
-        "UPDATE leg SET attempts = attempts + 1, error = $2,"
+        "UPDATE leg SET attempts = attempts + 1, error = $2, seats_due = state <> 'wanted',"
         " next_attempt_at = now() + make_interval(secs => $3) WHERE id = $1",
         leg, error, pause_seconds,
     )  # fmt: skip

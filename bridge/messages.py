@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from bridge import journal
+from bridge import journal, seats
 from bridge.database import Transaction
 from bridge.errors import Invalid, NotFound
 from bridge.journal import Draft, Origin
@@ -15,7 +15,7 @@ from bridge.sealing import Keyring
 from bridge.standing import Standing, standing
 from policies.access import Action
 from policies.content import Content, Reaction
-from policies.vocabulary import ConversationId, EntryId, EntryKind, PersonId
+from policies.vocabulary import ConversationId, ConversationKind, EntryId, EntryKind, PersonId, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +201,7 @@ async def _earlier(tx: Transaction, author: PersonId, request_id: UUID) -> Poste
 
 
 async def _append(tx: Transaction, keyring: Keyring, where: Standing, draft: Draft) -> Posted:
+    if where.kind is ConversationKind.COMMUNITY and where.role is Role.CLIENT:
+        await seats.take_seats(tx, where.conversation_id, where.person_id, is_client=True)
     appended = await journal.append(tx, where.key(keyring), where.conversation_id, draft)
     return Posted(appended.id, appended.seq, fresh=True)

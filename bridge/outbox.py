@@ -42,6 +42,7 @@ class Item:
     prepared_at: datetime | None
     posted_at: datetime
     due: bool
+    """It may go now: its time has come, and its author is in the room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,13 @@ async def load(tx: Transaction, keyring: Keyring, leg: LegId, limit: int = 25) -
     """The next deliveries of a leg; None when it has nothing to carry, or is held or ended."""
     rows = await tx.fetch(
         "SELECT l.conversation_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id, d.state,"
-        " d.puppet_id, d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now() AS due,"
+        " d.puppet_id, d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now()"
+        " AND (o.joined_at IS NOT NULL OR e.kind IN ('deletion', 'reaction_removed')) AS due,"
         " p.user_id AS puppet_user, p.device_id AS puppet_device, e.kind, e.sealed, e.posted_at, e.target_id,"
         " t.state AS target_state, t.event_id AS target_event"
         " FROM leg l JOIN conversation c ON c.id = l.conversation_id JOIN delivery d ON d.leg_id = l.id"
         " JOIN entry e ON e.id = d.entry_id JOIN puppet p ON p.id = d.puppet_id"
+        " LEFT JOIN occupant o ON o.leg_id = l.id AND o.puppet_id = d.puppet_id"
         " LEFT JOIN delivery t ON t.leg_id = l.id AND t.entry_id = e.target_id"
         f" WHERE l.id = $1 AND l.state = 'open' AND l.hold IS NULL AND {DUE} ORDER BY d.id LIMIT $2",
         leg, limit,
@@ -157,6 +160,16 @@ async def postponed(tx: Transaction, load: Load, item: Item, error: str, pause_s
         " next_attempt_at = now() + make_interval(secs => $3) WHERE id = $1) SELECT pg_notify($4, $5)",
         item.id, error, pause_seconds, CHANNEL, Notification(Change.DELIVERY, load.conversation_id).to_json(),
     )  # fmt: skip
+
+
+async def has_waiting(tx: Transaction, leg: LegId, puppet: UUID | None = None) -> bool:
+    """Whether anything is still to be carried to a leg, by anybody or by this puppet."""
+    found = await tx.fetchval(
+        "SELECT true FROM delivery WHERE leg_id = $1 AND state IN ('pending', 'prepared')"
+        " AND ($2::uuid IS NULL OR puppet_id = $2) LIMIT 1",
+        leg, puppet,
+    )  # fmt: skip
+    return found is True
 
 
 async def waiting(tx: Transaction) -> tuple[int, int]:
