@@ -23,11 +23,12 @@ from appservice.homeserver import Acting, HomeserverError, Refused
 from appservice.homeserver_transport import Json, compact
 from appservice.metrics import DELIVERED, DELIVERY_SECONDS
 from appservice.translate import message_content, reaction_content
-from bridge import legs, outbox, puppets
+from bridge import legs, outbox, puppets, roster
 from bridge.database import transaction
 from bridge.outbox import Item, Load
-from policies import notices
+from policies import naming, notices
 from policies.content import Notice, Reaction
+from policies.notices import NameOf
 from policies.vocabulary import EntryKind, LegId
 
 log = structlog.get_logger()
@@ -61,13 +62,14 @@ async def carry(context: Context, leg: LegId) -> bool:
 async def _prepare(context: Context, load: Load) -> bool:
     """Make the next ones ready to go, as many as stand on what this leg already has, by one puppet."""
     first = load.items[0]
+    name_of = await _name_of(context, load)
     batch: list[tuple[Item, str, Json | None]] = []
     for item in load.items:
         if item.state != "pending" or item.puppet_id != first.puppet_id:
             break
         if item.target_state in ("pending", "prepared"):
             break  # what it is about goes first: its event id is needed
-        batch.append((item, *_event(item)))
+        batch.append((item, *_event(item, name_of)))
         if item.kind is EntryKind.DELETION:
             break
     if not batch:
@@ -127,14 +129,23 @@ async def _without_event(context: Context, load: Load, items: list[Item]) -> boo
     return bool(items)
 
 
-def _event(item: Item) -> tuple[str, Json | None]:
+async def _name_of(context: Context, load: Load) -> NameOf:
+    """What this leg's client calls the people that its notices are about (C7)."""
+    if not any(item.kind is EntryKind.NOTICE for item in load.items):
+        return str
+    async with transaction(context.pool) as tx:
+        members = await roster.members(tx, context.keyring, load.conversation_id)
+    return naming.shown_names(members, naming.Audience.CLIENT).__getitem__
+
+
+def _event(item: Item, name_of: NameOf) -> tuple[str, Json | None]:
     """The event of a delivery, None when this leg never got what it is about."""
     content = item.content
     match item.kind:
         case EntryKind.MESSAGE if content is not None:
             return "m.room.message", message_content(content, reply_to=item.target_event)
         case EntryKind.NOTICE if isinstance(content, Notice):
-            text = notices.for_client(content)
+            text = notices.for_client(content, name_of)
             return "m.room.message", {"msgtype": "m.notice", "body": text, "m.mentions": {}} if text else None
         case EntryKind.EDIT if content is not None and item.target_event:
             return "m.room.message", message_content(content, replaces=item.target_event)
