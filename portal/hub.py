@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-import asyncpg
 import structlog
 from quart import current_app
 
 from bridge import conversations
-from bridge.database import Pool, transaction
+from bridge.database import UNREACHABLE, Pool, transaction
 from bridge.feed import Change, Notification
 from policies.vocabulary import ConversationId, PersonId
 
@@ -76,7 +75,7 @@ class Hub:
         async for notification in feed:
             try:
                 await self._tell(notification)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except UNREACHABLE as error:
                 log.warning("feed_not_told", error=type(error).__name__)
                 self._begin_anew()
 

@@ -16,7 +16,7 @@ import structlog
 from quart import Blueprint, current_app, websocket
 
 from bridge import feed, receipts
-from bridge.database import transaction
+from bridge.database import UNREACHABLE, transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification
 from bridge.standing import standing
@@ -28,6 +28,7 @@ from portal.templating import Templates
 from portal.viewer import Page
 
 SIGNED_OUT = 4401
+TRY_AGAIN = 1013
 GATHER = 0.02
 """Seconds between two answers: what happens meanwhile goes out together."""
 LOOK_AT_SESSION = 20.0
@@ -79,8 +80,11 @@ class _Socket:
                 await self._listen()
                 telling.cancel()
         except* _Ended:
-            with suppress(Exception):
-                await websocket.close(SIGNED_OUT)
+            await _close(SIGNED_OUT)
+        except* UNREACHABLE as errors:
+            # The page comes back by itself, and asks for what it missed.
+            log.warning("live_interrupted", error=type(errors.exceptions[0]).__name__)
+            await _close(TRY_AGAIN)
         finally:
             self._hub.leave(self._page)
 
@@ -147,6 +151,11 @@ class _Socket:
         self._looked_at = monotonic()
         if await find_session(self._token, touch=touch) is None:
             raise _Ended
+
+
+async def _close(code: int) -> None:
+    with suppress(Exception):
+        await websocket.close(code)
 
 
 class _Ended(Exception):

@@ -4,11 +4,11 @@ A page gets a page, a fragment gets words. A conversation of others, one that do
 that never was get the very same answer (S4).
 """
 
-import asyncpg
 import structlog
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from bridge.database import UNREACHABLE
 from bridge.errors import Invalid, NotAllowed, NotFound, RuhError
 from portal.security import is_fragment, text
 from portal.templating import render
@@ -16,8 +16,6 @@ from portal.templating import render
 log = structlog.get_logger()
 
 RETRY_AFTER = 5
-UNREACHABLE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError,
-               asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError)  # fmt: skip
 
 _WORDS = {
     400: (

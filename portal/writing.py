@@ -4,16 +4,19 @@ Answers are fragments: the line as it is afterwards. What is refused comes back 
 in words, and the page keeps the text.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
+from asyncpg import UniqueViolationError
 from markupsafe import Markup
 from quart import Blueprint, Response, g, redirect, request
 
-from bridge import conversations, messages, timeline
+from bridge import conversations, identities, messages, timeline
 from bridge.database import Transaction, transaction
 from bridge.errors import Invalid, NotFound
 from bridge.formatting import from_composer
+from bridge.messages import Posted
 from policies.content import Text, bounded_html, check_text
 from policies.vocabulary import ConversationId, EntryId, Refusal
 from portal import reading
@@ -49,22 +52,29 @@ async def _line(tx: Transaction, conversation: ConversationId, entry: EntryId, s
 async def post(conversation: UUID) -> Answer:
     """The page's own id of this act of sending makes a repeated request the same message."""
     given, wired, where = await request.form, services(), ConversationId(conversation)
+    try:
+        posted = await _post(given, where)
+    except UniqueViolationError:
+        posted = await _post(given, where)  # the same request, at the same moment: it is there now
+    if not is_fragment():
+        return redirect(f"/chat/{conversation}", 303)
     async with transaction(wired.pool) as tx:
-        reply_to = identity(given.get("reply_to", ""))
-        posted = await messages.post(
+        return await _line(tx, where, posted.entry_id, 201 if posted.fresh else 200)
+
+
+async def _post(given: Mapping[str, str], conversation: ConversationId) -> Posted:
+    wired, reply_to = services(), identity(given.get("reply_to", ""))
+    async with transaction(wired.pool) as tx:
+        return await messages.post(
             tx,
             wired.keyring,
             author=g.me.id,
-            conversation=where,
+            conversation=conversation,
             content=composed(given.get("text", "")),
             at=datetime.now(UTC),
             reply_to=EntryId(reply_to) if reply_to else None,
             request_id=identity(given.get("request_id", "")),
         )
-    if not is_fragment():
-        return redirect(f"/chat/{conversation}", 303)
-    async with transaction(wired.pool) as tx:
-        return await _line(tx, where, posted.entry_id, 201 if posted.fresh else 200)
 
 
 @blueprint.get("/chat/<uuid:conversation>/messages/<uuid:entry>")
@@ -131,3 +141,19 @@ async def delete(conversation: UUID, entry: UUID) -> Response:
         )
     async with transaction(wired.pool) as tx:
         return await _line(tx, where, EntryId(entry))
+
+
+@blueprint.post("/chat/<uuid:conversation>/release")
+@signed_in
+async def release(conversation: UUID) -> Response:
+    """Somebody has made sure that it is still the same client: what was held goes out."""
+    wired = services()
+    async with transaction(wired.pool) as tx:
+        await identities.release(
+            tx,
+            wired.keyring,
+            actor=g.me.id,
+            conversation=ConversationId(conversation),
+            at=datetime.now(UTC),
+        )
+    return Response(status=204)

@@ -67,7 +67,8 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     await navigator.clipboard.writeText(button.parentElement.querySelector("[data-value]").textContent);
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy"), 2000);
+    const word = button.querySelector("[data-word]");
+    word.textContent = "Copied";
+    setTimeout(() => (word.textContent = "Copy"), 2000);
   });
 }

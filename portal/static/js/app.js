@@ -2,7 +2,7 @@
 
 import { $, $$, isPhone, signInAgain, toast } from "./dom.js";
 import { enterComposer } from "./composer.js";
-import { showDetails } from "./dialogs.js";
+import "./dialogs.js";
 import { forgetDrafts } from "./drafts.js";
 import "./keys.js";
 import { markCurrent, showPane } from "./list.js";
@@ -57,18 +57,29 @@ document.addEventListener("htmx:after:swap", (event) => {
 
 document.addEventListener("ruh:changed", () => arrange());
 
-/** Which click asked is known here alone; the answer to an older one is dropped. */
-document.addEventListener("click", (event) => {
-  const row = event.target.closest?.("a.row");
-  if (!row) return;
-  if (row.dataset.conversation === openConversation()) {
-    showPane("talk");
-    if (isPhone()) history.pushState({ htmx: true }, "", row.href);
-    sayRead();
-  }
+document.addEventListener(
+  "click",
+  (event) => {
+    const row = event.target.closest?.("a.row");
+    if (!row || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    if (row.dataset.conversation === openConversation()) {
+      // It is here already: nothing is fetched, and the reading position stays.
+      event.preventDefault();
+      event.stopPropagation();
+      if (isPhone()) history.pushState({ htmx: true }, "", row.href);
+      showPane("talk");
+      sayRead();
+      return;
+    }
+    markRow(row);
+  },
+  { capture: true },
+);
+
+function markRow(row) {
   for (const link of $$("a.row[aria-current]")) link.removeAttribute("aria-current");
   row.setAttribute("aria-current", "true");
-});
+}
 
 document.addEventListener("htmx:before:history:restore", (event) => {
   event.preventDefault();
@@ -91,4 +102,3 @@ document.addEventListener("submit", (event) => {
   if (event.target.getAttribute("action") === "/sign-out") forgetDrafts();
 });
 
-export { showDetails };

@@ -28,12 +28,14 @@ function opened() {
   pauses = 0;
   clearTimeout(lost);
   $("#connection").hidden = true;
+  document.documentElement.dataset.live = "";
   readTo = { conversation: null, seq: 0 };
   sayRead();
   run();
 }
 
 function closed(event) {
+  delete document.documentElement.dataset.live;
   if (event.code === 4401) return signInAgain();
   const wait = Math.min(300 * 2 ** pauses++, 10_000) * (0.75 + Math.random() / 2);
   clearTimeout(lost);
@@ -64,6 +66,9 @@ const changes = {
   part(conversation, id, html) {
     const here = conversation === openConversation() && document.getElementById(id);
     if (here && !here.querySelector("input")) htmx.swap({ text: html, target: here, swap: "outerMorph", sourceElement: here });
+  },
+  drop(conversation, id) {
+    if (conversation === openConversation()) document.getElementById(`m-${id}`)?.remove();
   },
   typing(conversation, html) {
     if (conversation === openConversation()) $("#typing").innerHTML = html;
@@ -108,7 +113,7 @@ export function sayRead() {
 
 /** Another conversation was opened in place. */
 export function follow() {
-  say({ open: openConversation() });
+  say({ open: openConversation(), mark: $("#conversation").dataset.mark });
   sayRead();
 }
 

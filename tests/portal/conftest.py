@@ -1,0 +1,32 @@
+"""One portal and one browser for all the tests that look through it; each makes its own people."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.portal.stage import CHROMIUM, Stage, chromium_path, page_of, running_stage
+from tests.support.postgres import TestPostgres
+
+
+@pytest.fixture(scope="session")
+def stage(postgres_server: TestPostgres) -> Iterator[Stage]:
+    with running_stage(postgres_server) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    if not Path(chromium_path()).exists():
+        pytest.skip("no chromium: install Debian's package, or set RUH_CHROMIUM to where it is")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium_path(), args=list(CHROMIUM))
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stage: Stage) -> Iterator[Page]:
+    with page_of(browser, stage) as opened:
+        yield opened
