@@ -64,7 +64,7 @@ def check(password: str) -> Refusal | None:
             more = "one more character" if missing == 1 else f"{missing} more characters"
             return Refusal("too_short", f"A password needs at least {MIN_LENGTH} characters; add {more}.")
         case Strength.GUESSED as guessed:
-            return Refusal("guessed", guessed.value)
+            return Refusal("guessed", guessed.value.replace("Among", "That password is among"))
     return None
 
 

@@ -16,7 +16,7 @@ from policies.vocabulary import Refusal
         ("x" * 65, "too_long", "up to 64"),
         ("ü" * 40, "too_long", "up to 64"),
         ("good words\x00here", "unusable", "typed everywhere"),
-        ("1234567890", "guessed", "first that anybody would try"),
+        ("1234567890", "guessed", "That password is among the first that anybody would try"),
         ("aaaaaaaaaaaa", "guessed", "first"),
         ("zyxwvutsrq", "guessed", "first"),
         ("Password12", "guessed", "first"),

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from quart import Quart
 
+from bridge.config import PortalSettings, load
 from bridge.database import Pool
-from tests.support.platform import BOOKING, CLIENT, THERAPIST, TOKEN, Platform, api_app
+from portal.app import create_app
+from tests.support.platform import BOOKING, CLIENT, SETTINGS, THERAPIST, TOKEN, Platform, api_app
 
 WRONG_BOOKINGS: list[tuple[dict[str, object], int, str, str | None]] = [
     ({"client": "nobody"}, 404, "person_unknown", "client"),
@@ -158,6 +160,19 @@ async def test_the_description_lists_the_api_and_nothing_else(app: Quart) -> Non
     assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
     assert "201" in described["paths"]["/api/v1/bookings"]["post"]["responses"]
     assert (await app.test_client().get("/docs")).status_code == 404
+
+
+async def test_inside_the_whole_portal_the_api_still_answers_in_json(pool: Pool, database_url: str) -> None:
+    app = create_app(load(PortalSettings, SETTINGS | {"RUH_DATABASE_URL": database_url}), pool)
+    async with app.test_app():
+        assert (await Platform(app, None)("GET", "/people/t1")).json["error"]["code"] == "unauthorised"
+        assert (await Platform(app)("GET", "/nothing")).json["error"]["code"] == "no_such_call"
+        assert (await Platform(app)("GET", "/people/t1")).json["error"]["code"] == "person_unknown"
+        assert set((await _description(app))["paths"]) == {f"/api/v1{path}" for path in described_paths()}
+
+
+def described_paths() -> set[str]:
+    return {re.sub(r"/t1\b", "/{platform_id}", path) for _, path, _ in CALLS if path != "/nothing/here"}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
