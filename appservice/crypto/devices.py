@@ -122,6 +122,16 @@ class Devices:
         )
         return choose(user, [Device(*row) for row in rows])
 
+    async def unsigned(self, tx: Transaction | Pool, user_id: str) -> list[Device]:
+        """The devices that get no keys because the identity of their owner has not signed them."""
+        rows = await tx.fetch(
+            """SELECT user_id, device_id, curve25519, ed25519, signed
+               FROM crypto_device JOIN crypto_user USING (user_id)
+               WHERE user_id = $1 AND master_key IS NOT NULL AND NOT signed AND NOT gone""",
+            user_id,
+        )
+        return [Device(*row) for row in rows]
+
     async def using(self, tx: Transaction, user_id: str, curve25519: str) -> str | None:
         """The device with this key."""
         found: str | None = await tx.fetchval(

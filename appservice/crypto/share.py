@@ -19,6 +19,7 @@ from appservice.crypto.megolm_out import OutboundSessions, OutboundState, Place
 from appservice.crypto.model import MEGOLM, Device, Hold, Puppet, acting
 from appservice.crypto.olm import OlmSessions
 from appservice.crypto.share_view import View, Views
+from appservice.crypto.withhold import tell_unverified
 from appservice.faults import point
 from appservice.homeserver import Homeserver
 from bridge.database import Pool, Transaction, transaction
@@ -105,7 +106,10 @@ class Sharing:
             except _NobodyReachable:
                 return Hold("no_device", "no_one_time_key")
         point("share.stored")
-        await self._send(pool, place, puppet, view.row["version"])
+        session_id = await self._send(pool, place, puppet, view.row["version"])
+        if view.needs_fresh and session_id is not None:
+            unsigned = await self._devices.unsigned(pool, user_id)
+            await tell_unverified(self._homeserver, puppet, keys, unsigned, room_id, session_id)
         return None
 
     async def _claim(self, pool: Pool, puppet: Puppet, missing: list[Device]) -> dict[str, str]:
@@ -194,7 +198,8 @@ class Sharing:
         )
         return self._sealing.open(sealed, _context(place, device)).decode()
 
-    async def _send(self, pool: Pool, place: Place, puppet: Puppet, version: int) -> None:
+    async def _send(self, pool: Pool, place: Place, puppet: Puppet, version: int) -> str | None:
+        """Returns the session of what was sent."""
         rows = await pool.fetch(
             """SELECT o.user_id, o.session_id, s.device_id, s.txn_id, s.content
                FROM megolm_share s JOIN megolm_outbound o USING (leg_id, puppet_id)
@@ -221,6 +226,7 @@ class Sharing:
                 *place,
                 version,
             )
+        return rows[0]["session_id"] if rows else None
 
     async def lost(self, tx: Transaction, puppet: Puppet, user_id: str, their_key: str) -> set[UUID]:
         """A device has lost its Olm session, and so perhaps our keys: it gets the current ones again.

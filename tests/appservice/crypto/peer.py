@@ -166,6 +166,7 @@ class KeyServer:
         self.exhausted: set[str] = set()
         self.broken: set[str] = set()
         self.transactions: dict[str, int] = {}
+        self.withheld: dict[tuple[str, str], str] = {}
         self.forgetful = False  # a homeserver that was restarted takes a transaction a second time
         self.tamper: Any = lambda answer: answer
 
@@ -225,6 +226,9 @@ class KeyServer:
             return
         for user_id, devices in messages.items():
             for device_id, content in devices.items():
+                if type == "m.room_key.withheld":
+                    self.withheld[user_id, device_id] = content["code"]
+                    continue
                 self.inbox.setdefault((user_id, device_id), []).append(content)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appservice.crypto.device_lists import assess
 from appservice.crypto.devices import choose, pin
@@ -15,6 +17,7 @@ from tests.appservice.crypto.conftest import CLIENT, Scene
 from tests.appservice.crypto.peer import KeyServer, Peer, identity
 
 Json = dict[str, Any]
+SOMEBODY = identity()
 
 
 async def answer_for(*peers: Peer, signed: bool = True) -> Json:
@@ -64,6 +67,35 @@ async def test_tampered_device_keys_are_refused(tamper: Callable[[Json], None]) 
 )
 def test_an_answer_of_another_shape_proves_nothing(answer: Json) -> None:
     assert assess(CLIENT, answer).devices == ()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.data())
+def test_no_answer_whatever_its_shape_breaks_the_check(data: st.DataObject) -> None:
+    """Any part of an honest answer replaced by any JSON."""
+    phone = Peer(CLIENT, "PHONE", SOMEBODY)
+    keys = SOMEBODY.upload(CLIENT)
+    answer: Json = {
+        "device_keys": {CLIENT: {"PHONE": phone.device_keys()}},
+        "master_keys": {CLIENT: keys["master_key"]},
+        "self_signing_keys": {CLIENT: keys["self_signing_key"]},
+    }
+    place = answer
+    while True:
+        name = data.draw(st.sampled_from(sorted(place)))
+        if isinstance(place[name], dict) and place[name] and data.draw(st.booleans()):
+            place = place[name]
+        else:
+            place[name] = data.draw(json_values)
+            break
+    proven = assess(CLIENT, answer)
+    assert all(device.curve25519 == phone.curve25519 for device in proven.devices)
 
 
 async def test_a_self_signing_key_counts_only_if_the_master_key_signed_it() -> None:

@@ -164,6 +164,10 @@ async def test_an_unverified_second_element_gets_no_key_and_a_reset_identity_blo
     async with transaction(line.pool) as tx:
         may = await line.machine.recipients(tx, line.user_id)
     assert [device.device_id for device in may.devices] == [phone.device_id]
+    secret = await line.say("for verified devices")
+    assert (await sees(phone, line, secret)).body == "for verified devices"
+    refused = await second.wait_for(line.room_id, lambda seen: seen.event_id == secret and bool(seen.failure))
+    assert refused.failure == "MEGOLM_KEY_WITHHELD_FOR_UNVERIFIED_DEVICE"
     await second.reset_identity()  # type: ignore[attr-defined]
     await line.machine.refresh_devices(line.pool, [line.user_id])
     assert await line.share() == Hold("identity_changed")

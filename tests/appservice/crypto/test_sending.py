@@ -153,6 +153,7 @@ async def test_an_unsigned_device_of_somebody_with_an_identity_gets_no_key(scene
     await scene.say()
     assert stranger.take(scene.server) == []
     assert len(scene.phone.take(scene.server)) == 1
+    assert scene.server.withheld == {(CLIENT, "STRANGER"): "m.unverified"}
 
 
 async def test_only_unsigned_devices_hold_the_message(scene: Scene) -> None:
