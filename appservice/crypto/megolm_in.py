@@ -240,9 +240,9 @@ def _open(plaintext: bytes, room_id: str, outer: Json, device_id: str, index: in
         raise Malformed("payload_malformed")
     if room != room_id:
         raise Malformed("wrong_room")
-    if "m.relates_to" in outer:
+    if isinstance(relation := outer.get("m.relates_to"), dict):
         # Clients leave the relation in clear, where the homeserver can group by it.
-        content.setdefault("m.relates_to", outer["m.relates_to"])
+        content.setdefault("m.relates_to", relation)
     return Decrypted(type, content, device_id, outer["session_id"], index)
 
 
