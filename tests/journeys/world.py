@@ -82,14 +82,25 @@ class World:
         self.processes.append(process)
         return process
 
+    async def ready(self) -> None:
+        """Until the assistant has synced once."""
+        await until(lambda: self.pool.fetchval("SELECT sync_token FROM shard"), what="the first sync")
+
+    async def restart(self, **more: str) -> asyncio.subprocess.Process:
+        """The appservice killed where it stands, and another in its place."""
+        await self.end()
+        return await self.start(**more)
+
     async def kill(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
             process.send_signal(signal.SIGKILL)
         await process.wait()
 
     async def end(self) -> None:
+        """Kill all that runs."""
         for process in self.processes:
             await self.kill(process)
+        self.processes.clear()
 
     async def person(self, role: Role, first: str, last: str, **more: Any) -> Person:
         async with transaction(self.pool) as tx:

@@ -29,6 +29,7 @@ async def world(
     try:
         async with a_world(pool, url, homeserver, tmp_path_factory.mktemp("logs")) as world:
             await world.start()
+            await world.ready()
             yield world
     finally:
         await pool.close()

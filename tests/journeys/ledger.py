@@ -1,0 +1,106 @@
+"""What was accepted in a conversation, kept beside it: the journal and the client's app must say the same.
+
+Accepted: the portal's transaction has committed, or the client's homeserver has given an event id.
+"""
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from bridge import messages
+from policies.content import Text
+from policies.vocabulary import EntryId
+from tests.clients.protocol import RealClient, Seen
+from tests.journeys.talk import Talk
+from tests.journeys.world import PATIENCE, text, until
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Ledger:
+    """`written` by the therapist and `sent` by the client, each in order, in the words in force."""
+
+    talk: Talk
+    written: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    _entries: list[EntryId] = field(default_factory=list)
+
+    async def exchange(self, count: int) -> None:
+        """Both of them write at the same time; both change one of their messages and take one back."""
+        await asyncio.gather(self._write(count), self._send(count))
+
+    async def _write(self, count: int) -> None:
+        for _ in range(count):
+            words = f"w{next(_numbers)}"
+            posted = await self.talk.say(words, request_id=uuid4())
+            self.written.append(words)
+            self._entries.append(posted.entry_id)
+        changed, gone = self._entries[-2:] if count > 1 else (None, None)
+        if changed is not None:
+            await self.talk.act(messages.edit, entry=changed, content=Text(f"{self.written[-2]} anew"))
+            self.written[-2] += " anew"
+            await self.talk.act(messages.delete, entry=gone)
+            del self.written[-1], self._entries[-1]
+
+    async def _send(self, count: int) -> None:
+        app, room = self.talk.app, self.talk.room
+        events = []
+        for _ in range(count):
+            words = f"c{next(_numbers)}"
+            events.append(await app.send(room, words))
+            self.sent.append(words)
+        if count > 1:
+            await app.edit(room, events[-2], f"{self.sent[-2]} anew")
+            self.sent[-2] += " anew"
+            await app.redact(room, events[-1])
+            del self.sent[-1]
+
+    async def check(self, seconds: float = PATIENCE) -> None:
+        """Everything is in both places exactly once, in order, readable: at the latest after `seconds`."""
+        try:
+            await until(self._journal_agrees, seconds=seconds, what="the journal")
+            await self.check_app(self.talk.app, self.written, seconds)
+        except AssertionError as missing:
+            app = await shown(self.talk.app, self.talk.room, await self.talk.face())
+            journal = await self._journalled()
+            raise AssertionError(
+                f"{missing}\n{journal=}\nexpected={self.sent}\n{app=}\nexpected={self.written}"
+            ) from None
+        open_ones = await self.talk.world.pool.fetchval(
+            "SELECT count(*) FROM delivery d JOIN leg l ON l.id = d.leg_id WHERE l.conversation_id = $1"
+            " AND d.state NOT IN ('sent', 'origin', 'cancelled')",
+            self.talk.conversation,
+        )
+        assert open_ones == 0
+
+    async def check_app(
+        self, app: RealClient, expected: list[str], seconds: float = PATIENCE, *, only_last: bool = False
+    ) -> None:
+        """`only_last`: what stands before them was written before this app signed in."""
+        face = await self.talk.face()
+
+        async def agrees() -> bool:
+            seen = await shown(app, self.talk.room, face)
+            return (seen[-len(expected) :] if only_last else seen) == expected
+
+        await app.wait_until(agrees, seconds, "the same in the app")
+
+    async def _journalled(self) -> list[str]:
+        lines = await self.talk.world.lines(self.talk.therapist, self.talk.conversation)
+        return [
+            text(line) for line in lines if line.author_id == self.talk.client.id and line.deleted_at is None
+        ]
+
+    async def _journal_agrees(self) -> bool:
+        return await self._journalled() == self.sent
+
+
+async def shown(app: RealClient, room: str, sender: str) -> list[str]:
+    """A sender's messages as the app shows them; what it can't read stands there as such."""
+
+    def words(seen: Seen) -> str:
+        return f"unreadable: {seen.failure}" if seen.failure else seen.body
+
+    return [words(seen) for seen in await app.timeline(room) if seen.sender == sender and not seen.redacted]
