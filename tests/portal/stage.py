@@ -102,7 +102,12 @@ class Cast:
         return conversation
 
     async def say(
-        self, author: Person, conversation: ConversationId, text: str, ago: timedelta = timedelta(), **more: Any
+        self,
+        author: Person,
+        conversation: ConversationId,
+        text: str,
+        ago: timedelta = timedelta(),
+        **more: Any,
     ) -> EntryId:
         async with transaction(self.pool) as tx:
             posted = await messages.post(

@@ -60,7 +60,9 @@ def test_edits_deletions_and_reactions_of_the_client_show_at_once(page: Page, st
     expect(line).not_to_contain_text("Thursday")
 
 
-def test_what_arrives_elsewhere_moves_up_bold_with_a_dot_and_opening_reads_it(page: Page, stage: Stage) -> None:
+def test_what_arrives_elsewhere_moves_up_bold_with_a_dot_and_opening_reads_it(
+    page: Page, stage: Stage
+) -> None:
     cast = stage.cast
     sara = stage.do(cast.therapist())
     amina, adam = stage.do(cast.client(of=sara)), stage.do(cast.client("Adam", "Young", of=sara))

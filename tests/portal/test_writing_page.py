@@ -10,15 +10,19 @@ from policies.content import MAX_TEXT
 from policies.vocabulary import ConversationId, Person
 from tests.portal.stage import PASSWORD, Stage, enter
 
+Pair = tuple[Person, Person, ConversationId]
+
 
 @pytest.fixture
-def pair(stage: Stage) -> tuple[Person, Person, ConversationId]:
+def pair(stage: Stage) -> Pair:
     sara = stage.do(stage.cast.therapist())
     amina = stage.do(stage.cast.client(of=sara))
     return sara, amina, stage.do(stage.cast.thread(sara, amina))
 
 
-def test_enter_sends_shift_enter_breaks_and_enter_continues_a_list(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_enter_sends_shift_enter_breaks_and_enter_continues_a_list(
+    page: Page, stage: Stage, pair: Pair
+) -> None:
     enter(page, stage, pair[0])
     box = page.get_by_label("Message", exact=True)
     box.click()
@@ -44,7 +48,9 @@ def test_enter_sends_shift_enter_breaks_and_enter_continues_a_list(page: Page, s
     expect(page.locator(".is-pending")).to_have_count(0)
 
 
-def test_a_draft_is_kept_per_conversation_over_reload_and_sign_in(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_a_draft_is_kept_per_conversation_over_reload_and_sign_in(
+    page: Page, stage: Stage, pair: Pair
+) -> None:
     sara, _, thread = pair
     adam = stage.do(stage.cast.client("Adam", "Young", of=sara))
     other = stage.do(stage.cast.thread(sara, adam))
@@ -73,7 +79,7 @@ def test_a_draft_is_kept_per_conversation_over_reload_and_sign_in(page: Page, st
     expect(page.locator(".message.is-own")).to_contain_text("I wanted to say that and more")
 
 
-def test_too_long_a_message_is_refused_in_words_and_kept(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_too_long_a_message_is_refused_in_words_and_kept(page: Page, stage: Stage, pair: Pair) -> None:
     enter(page, stage, pair[0])
     box = page.get_by_label("Message", exact=True)
     box.fill("a" * (MAX_TEXT - 10))
@@ -85,7 +91,7 @@ def test_too_long_a_message_is_refused_in_words_and_kept(page: Page, stage: Stag
     expect(page.locator(".message")).to_have_count(0)
 
 
-def test_editing_and_deleting_ones_own_message(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_editing_and_deleting_ones_own_message(page: Page, stage: Stage, pair: Pair) -> None:
     sara, amina, thread = pair
     entry = stage.do(stage.cast.say(sara, thread, "See you on Thursday"))
     stage.do(stage.cast.say(amina, thread, "Yes"))
@@ -109,7 +115,7 @@ def test_editing_and_deleting_ones_own_message(page: Page, stage: Stage, pair) -
     assert page.locator(".message:not(.is-own) [aria-label='Delete']").count() == 0
 
 
-def test_replying_quotes_the_message(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_replying_quotes_the_message(page: Page, stage: Stage, pair: Pair) -> None:
     sara, amina, thread = pair
     entry = stage.do(stage.cast.say(amina, thread, "Could we meet earlier?"))
     enter(page, stage, sara)
@@ -124,7 +130,7 @@ def test_replying_quotes_the_message(page: Page, stage: Stage, pair) -> None:  #
     expect(page.get_by_text("Replying to Amina Yusuf")).to_be_hidden()
 
 
-def test_new_finds_a_client_and_opens_the_one_thread_with_them(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_new_finds_a_client_and_opens_the_one_thread_with_them(page: Page, stage: Stage, pair: Pair) -> None:
     sara = pair[0]
     leila = stage.do(stage.cast.client("Leila", "Haddad", of=sara))
     stage.do(stage.cast.client("Somebody", "Elses"))
@@ -152,7 +158,7 @@ def test_new_finds_a_client_and_opens_the_one_thread_with_them(page: Page, stage
     assert leila.name.full not in page.url
 
 
-def test_renaming_in_place_and_back_to_the_default(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_renaming_in_place_and_back_to_the_default(page: Page, stage: Stage, pair: Pair) -> None:
     enter(page, stage, pair[0])
     page.get_by_role("button", name="Amina Yusuf").click()
     page.get_by_label("Title").fill("Thursdays, 16:00")
@@ -160,6 +166,7 @@ def test_renaming_in_place_and_back_to_the_default(page: Page, stage: Stage, pai
     expect(page.get_by_role("heading", name="Thursdays, 16:00")).to_be_visible()
     expect(page.locator(".row-title")).to_have_text("Thursdays, 16:00")
     page.get_by_role("button", name="Thursdays, 16:00").click()
+    expect(page.get_by_label("Title")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="Thursdays, 16:00")).to_be_visible()
     page.get_by_role("button", name="Thursdays, 16:00").click()
@@ -168,7 +175,9 @@ def test_renaming_in_place_and_back_to_the_default(page: Page, stage: Stage, pai
     expect(page.get_by_role("heading", name="Amina Yusuf")).to_be_visible()
 
 
-def test_the_keys_move_between_conversations_and_stay_quiet_while_typing(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_the_keys_move_between_conversations_and_stay_quiet_while_typing(
+    page: Page, stage: Stage, pair: Pair
+) -> None:
     sara, _, thread = pair
     adam = stage.do(stage.cast.client("Adam", "Young", of=sara))
     other = stage.do(stage.cast.thread(sara, adam))
@@ -197,7 +206,9 @@ def test_the_keys_move_between_conversations_and_stay_quiet_while_typing(page: P
     expect(page.locator(".row-title")).to_have_text(["Adam Young"])
 
 
-def test_held_messages_say_why_and_are_released_after_a_confirmation(page: Page, stage: Stage, pair) -> None:  # type: ignore[no-untyped-def]
+def test_held_messages_say_why_and_are_released_after_a_confirmation(
+    page: Page, stage: Stage, pair: Pair
+) -> None:
     sara, _, thread = pair
     enter(page, stage, sara)
     stage.do(stage.cast.say(sara, thread, "Are you there?"))
