@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import structlog
 
-from appservice import files, legs, masks, mend, metrics, renames, show_typing
+from appservice import blasts, files, legs, masks, mend, metrics, renames, show_typing
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
 from appservice.context import Context
@@ -86,6 +86,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(10.0, watch.files_due, files.fetch_due, context))
         tasks.create_task(_every(300.0, asyncio.Event(), mend.empty_inboxes, context))
         tasks.create_task(_every(15.0, asyncio.Event(), metrics.gauge, context))
+        tasks.create_task(_every(30.0, watch.blasts_due, blasts.carry_out, context))
         tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
 
 
@@ -116,7 +117,14 @@ async def _hear(
 
     def wake_all(_: Notification) -> None:
         carrier.wake(None)
-        for event in (watch.legs_due, watch.parked_due, watch.files_due, watch.names_due, accounts_due):
+        for event in (
+            watch.legs_due,
+            watch.parked_due,
+            watch.files_due,
+            watch.names_due,
+            watch.blasts_due,
+            accounts_due,
+        ):
             event.set()
 
     def roster(change: Notification) -> None:
@@ -131,6 +139,7 @@ async def _hear(
         Change.ENTRY: lambda change: carrier.wake(change.conversation),
         Change.CONVERSATION: roster,
         Change.ACCOUNT: account,
+        Change.BLAST: lambda _: watch.blasts_due.set(),
         Change.ATTACHMENT: lambda _: watch.files_due.set(),
         Change.REWAKE: wake_all,
     }

@@ -33,13 +33,29 @@ FIRST_LOOK = 4.0
 # … and one that we failed at ourselves.
 OURS = 60.0
 ENCRYPTED = "m.room.encrypted"
+# Refusals that the client is told of; anything else that they send and that can't be taken is the operator's.
+TOLD = {messages.CHAT_OFF, "closed"}
 
 
 async def take(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
     """Whatever it is: it is in the journal, or parked, or nobody's business, when this returns."""
     failure = await attempt(tx, context, leg, event)
-    if failure is not None:
+    if failure is not None and failure.code in TOLD:
+        await _tell(tx, context, leg, event, failure.code)
+    elif failure is not None:
         await park(tx, leg, event, failure.code, failure.again_in)
+
+
+async def _tell(tx: Transaction, context: Context, leg: Leg, event: Event, code: str) -> None:
+    """Kindly, in their own room, once for each message: it reached nobody, and why (P5)."""
+    fresh = await parked.park(
+        tx, leg=leg.id, room_id=str(leg.room_id), event=event, reason=code, again_in=parked.FOREVER
+    )
+    if fresh:
+        await parked.settled(tx, str(leg.room_id), event["event_id"])
+        where = await standing(tx, leg.person_id, leg.conversation_id)
+        draft = Draft(EntryKind.NOTICE, said_at(event), Notice(code), only_leg=leg.id)
+        await journal.append(tx, where.key(context.keyring), leg.conversation_id, draft)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,11 @@ class Watch:
         self.parked_due = asyncio.Event()
         self.files_due = asyncio.Event()
         self.names_due = asyncio.Event()
+        self.blasts_due = asyncio.Event()
+
+    @property
+    def everything(self) -> tuple[asyncio.Event, ...]:
+        return (self.legs_due, self.parked_due, self.files_due, self.names_due, self.blasts_due)
 
     async def run(self, outcomes: asyncio.Queue[Outcome]) -> None:
         """For ever. At the start every held user is looked at: a change may have been missed."""

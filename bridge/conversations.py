@@ -10,10 +10,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bridge import people
+from bridge import people, roster
 from bridge.database import Transaction
 from bridge.errors import Invalid, SealBroken
-from bridge.feed import Change, Notification, notify
 from bridge.journal import unseal
 from bridge.sealing import DataKey, Keyring
 from bridge.standing import standing
@@ -126,9 +125,7 @@ async def rename(
         raise Invalid(
             "too_long", f"A title can have up to {naming.TITLE_LIMIT} characters; this one has {len(title)}."
         )
-    sealed = where.key(keyring).seal(title.encode(), f"{conversation}:title") if title else None
-    await tx.execute("UPDATE conversation SET title_sealed = $2 WHERE id = $1", conversation, sealed)
-    await notify(tx, Notification(Change.CONVERSATION, conversation))
+    await roster.entitle(tx, keyring, conversation, title or None)
 
 
 async def staff_of(tx: Transaction, conversation: ConversationId) -> list[PersonId]:

@@ -31,6 +31,7 @@ class Change(StrEnum):
     CONVERSATION = "conversation"  # title, roster, leg, hold
     ACCOUNT = "account"  # an account or a person changed
     ATTACHMENT = "attachment"  # a file arrived, or will not
+    BLAST = "blast"  # a blast of `person` got further
     REWAKE = "rewake"  # the listener was away: anything may have changed
 
 

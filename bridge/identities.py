@@ -1,13 +1,14 @@
 """A client's encryption identity is pinned on first use; a changed one gets nothing until it is confirmed.
 
-Confirming is the organiser's act and stays in the journal. It lets go whatever waited for that client, in
+Confirming is the organiser's act, recorded, and seen in the journal. It lets go whatever waited for that client, in
 every conversation: there is one identity, however many rooms.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from bridge import journal, legs
+from bridge import audit, journal, legs
+from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import Invalid
 from bridge.journal import Draft
@@ -47,6 +48,9 @@ async def release(
         said = Notice("identity_released", {"person": str(row["person_id"])})
         draft = Draft(EntryKind.NOTICE, at, said, author_id=actor, to_clients=False)
         await journal.append(tx, where.key(keyring), conversation, draft)
+        await audit.record(
+            tx, Did.IDENTITY_RELEASED, actor=actor, conversation=conversation, subject=row["person_id"]
+        )
     return [PersonId(row["person_id"]) for row in rows]
 
 

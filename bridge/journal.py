@@ -38,7 +38,7 @@ class Draft:
     origin: Origin | None = None
     to_clients: bool = True
     only_leg: LegId | None = None
-    """Of the clients, only this one gets it."""
+    """Of the clients, only this one gets it, whatever their chat settings: it is about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ WITH c AS (
     JOIN member m ON m.id = l.member_id AND m.removed_at IS NULL
     LEFT JOIN occupant o ON o.leg_id = l.id AND o.person_id IS NOT DISTINCT FROM $4
     WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR (
-        $14 AND NOT l.silenced AND o.puppet_id IS NOT NULL AND ($16::uuid IS NULL OR l.id = $16)))
+        $14 AND o.puppet_id IS NOT NULL AND (l.id = $16 OR $16::uuid IS NULL AND NOT l.silenced)))
     RETURNING leg_id
 ), m AS (
     UPDATE member SET

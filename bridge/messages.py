@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from bridge import journal, seats
+from bridge import chat_settings, journal, seats
 from bridge.database import Transaction
-from bridge.errors import Invalid, NotFound
+from bridge.errors import Invalid, NotAllowed, NotFound
 from bridge.journal import Draft, Origin
 from bridge.sealing import Keyring
 from bridge.standing import Standing, standing
 from policies.access import Action
+from policies.chat_settings import switch_for, told_when_off
 from policies.content import Content, Reaction
 from policies.vocabulary import ConversationId, ConversationKind, EntryId, EntryKind, PersonId, Role
+
+CHAT_OFF = "chat_off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ async def post(
     """A message. A `request_id` that was carried out already gives what it gave then."""
     where = await standing(tx, author, conversation)
     where.require(Action.POST)
+    await _chat_is_on(tx, keyring, where)
     if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
         return earlier
     if reply_to is not None:
@@ -76,6 +80,7 @@ async def edit(
     """Other words for one's own message; the ones before stay in the journal."""
     where = await standing(tx, author, conversation)
     target = await _own(tx, where, entry, Action.EDIT_OWN)
+    await _chat_is_on(tx, keyring, where)
     if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
         return earlier
     if target.deleted:
@@ -133,6 +138,7 @@ async def react(
     """A reaction to a message; None when that message is gone."""
     where = await standing(tx, author, conversation)
     where.require(Action.REACT)
+    await _chat_is_on(tx, keyring, where)
     target = await _target(tx, where, entry)
     if target.deleted or target.kind is not EntryKind.MESSAGE:
         return None
@@ -198,6 +204,20 @@ async def _earlier(tx: Transaction, author: PersonId, request_id: UUID) -> Poste
         "SELECT id, seq FROM entry WHERE author_id = $1 AND request_id = $2", author, request_id
     )
     return row and Posted(EntryId(row["id"]), row["seq"], fresh=False)
+
+
+async def _chat_is_on(tx: Transaction, keyring: Keyring, where: Standing) -> None:
+    """Raises NotAllowed with the words for whoever writes: the client themselves, or staff to them (P5)."""
+    switch = switch_for(where.kind)
+    if switch is None:
+        return
+    if where.silenced:
+        raise NotAllowed(CHAT_OFF, told_when_off(switch))
+    if where.client_silenced and where.role.is_staff:
+        client = await tx.fetchval("SELECT client_id FROM conversation WHERE id = $1", where.conversation_id)
+        refused = await chat_settings.barred(tx, keyring, [client], where.kind)
+        if client in refused:
+            raise NotAllowed(refused[client].code, refused[client].words)
 
 
 async def _append(tx: Transaction, keyring: Keyring, where: Standing, draft: Draft) -> Posted:

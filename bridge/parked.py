@@ -80,13 +80,18 @@ async def of_session(tx: Transaction, room_id: str, session_id: str) -> list[Par
     return [_parked(row) for row in rows]
 
 
-async def resolved(tx: Transaction, parked: Parked) -> None:
-    """It became an entry after all; its notice goes."""
+async def settled(tx: Transaction, room_id: str, event_id: str) -> None:
+    """Nothing more will come of it."""
     await tx.execute(
         "UPDATE parked_event SET resolved_at = now(), next_attempt_at = NULL"
         " WHERE room_id = $1 AND event_id = $2",
-        parked.room_id, parked.event_id,
+        room_id, event_id,
     )  # fmt: skip
+
+
+async def resolved(tx: Transaction, parked: Parked) -> None:
+    """It became an entry after all; its notice goes."""
+    await settled(tx, parked.room_id, parked.event_id)
     if parked.notice_id is not None:
         await tx.execute("UPDATE entry SET deleted_at = now() WHERE id = $1", parked.notice_id)
 

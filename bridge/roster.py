@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
-from bridge import audit, journal, people, seats
+from bridge import audit, chat_settings, journal, people, seats
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import NotAllowed
@@ -153,6 +153,15 @@ async def close(
     await _carry_out(_Work(tx, key, conversation, actor, Change.CLOSED, at, _everybody(group)), steps)
 
 
+async def entitle(tx: Transaction, keyring: Keyring, conversation: ConversationId, title: str | None) -> None:
+    """The organiser's own title; None brings the default back (C9)."""
+    wrapped = await tx.fetchval("SELECT wrapped_key FROM conversation WHERE id = $1", conversation)
+    key = keyring.unwrap(wrapped, str(conversation))
+    sealed = key.seal(title.encode(), f"{conversation}:title") if title else None
+    await tx.execute("UPDATE conversation SET title_sealed = $2 WHERE id = $1", conversation, sealed)
+    await notify(tx, Notification(FeedChange.CONVERSATION, conversation))
+
+
 async def _changing(
     tx: Transaction, keyring: Keyring, actor: PersonId, conversation: ConversationId, action: Action
 ) -> tuple[DataKey, Group]:
@@ -189,6 +198,7 @@ async def _join_roster(work: _Work, person: PersonId | None) -> None:
 async def _open_leg(work: _Work, person: PersonId | None) -> None:
     assert person is not None
     await seats.open_leg(work.tx, work.conversation, person)
+    await chat_settings.silence(work.tx, [person])
 
 
 async def _show(work: _Work, person: PersonId | None) -> None:

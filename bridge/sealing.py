@@ -117,19 +117,26 @@ async def standing_key(tx: Transaction, keyring: Keyring, name: str) -> DataKey:
     return keyring.unwrap(wrapped, "standing " + name)
 
 
+# Tables of data keys: (table, its id, the wrapped key, what stands before the id in the key's context).
+_KEYS = (
+    ("sealing_key", "name", "wrapped", "standing "),
+    ("conversation", "id", "wrapped_key", ""),
+    ("blast", "id", "wrapped_key", "blast "),
+)
+
+
 async def rotate(tx: Transaction, keyring: Keyring) -> int:
     """Put every data key under the master key in force; returns how many were moved."""
     moved = 0
-    for row in await tx.fetch("SELECT name, wrapped FROM sealing_key FOR UPDATE"):
-        if not keyring.is_current(row["wrapped"]):
-            fresh = keyring.rewrap(row["wrapped"], "standing " + row["name"])
-            await tx.execute("UPDATE sealing_key SET wrapped = $2 WHERE name = $1", row["name"], fresh)
-            moved += 1
-    rows = await tx.fetch("SELECT id, wrapped_key FROM conversation WHERE wrapped_key IS NOT NULL FOR UPDATE")
-    stale = [
-        (row["id"], keyring.rewrap(row["wrapped_key"], str(row["id"])))
-        for row in rows
-        if not keyring.is_current(row["wrapped_key"])
-    ]
-    await tx.executemany("UPDATE conversation SET wrapped_key = $2 WHERE id = $1", stale)
-    return moved + len(stale)
+    for table, name, column, prefix in _KEYS:
+        rows = await tx.fetch(
+            f"SELECT {name} AS name, {column} AS wrapped FROM {table} WHERE {column} IS NOT NULL FOR UPDATE"
+        )
+        stale = [
+            (row["name"], keyring.rewrap(row["wrapped"], f"{prefix}{row['name']}"))
+            for row in rows
+            if not keyring.is_current(row["wrapped"])
+        ]
+        await tx.executemany(f"UPDATE {table} SET {column} = $2 WHERE {name} = $1", stale)
+        moved += len(stale)
+    return moved

@@ -27,6 +27,10 @@ class Standing:
     member_id: MemberId
     joined_seq: int
     read_seq: int
+    silenced: bool = False
+    """Their own chat is off: nothing new for them, and what they write reaches nobody (P5)."""
+    client_silenced: bool = False
+    """The chat of the one client of this thread is off."""
 
     @property
     def relation(self) -> Relation:
@@ -48,7 +52,10 @@ async def standing(tx: Transaction, person_id: UUID, conversation_id: UUID) -> S
     """Raises NotFound for who isn't a member now."""
     row = await tx.fetchrow(
         "SELECT c.id, c.kind, c.organiser_id, c.closed_at IS NOT NULL AS closed, c.wrapped_key,"
-        " m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role"
+        " m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role,"
+        " EXISTS (SELECT FROM leg l WHERE l.member_id = m.id AND l.silenced) AS silenced,"
+        " c.client_id IS NOT NULL AND EXISTS (SELECT FROM leg l WHERE l.conversation_id = c.id AND l.silenced"
+        " AND l.state <> 'ended') AS client_silenced"
         " FROM member m JOIN conversation c ON c.id = m.conversation_id JOIN person p ON p.id = m.person_id"
         " WHERE m.conversation_id = $1 AND m.person_id = $2 AND m.removed_at IS NULL",
         conversation_id,
@@ -64,5 +71,5 @@ def from_row(row: Any) -> Standing:
         PersonId(row["person_id"]), Role(row["role"]), ConversationId(row["id"]),
         ConversationKind(row["kind"]), PersonId(row["organiser_id"]), row["closed"],
         row["wrapped_key"], MemberId(row["member_id"]),
-        row["joined_seq"], row["read_seq"],
+        row["joined_seq"], row["read_seq"], row["silenced"], row["client_silenced"],
     )  # fmt: skip
