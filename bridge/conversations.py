@@ -19,6 +19,7 @@ from bridge.standing import standing
 from policies import naming
 from policies.access import Action
 from policies.content import Content, clean_text
+from policies.searching import folded_words, matches
 from policies.vocabulary import (
     ConversationId,
     ConversationKind,
@@ -147,13 +148,13 @@ async def _matching(tx: Transaction, keyring: Keyring, actor: PersonId, search: 
         actor,
     )
     persons = await people.get_many(tx, keyring, {p for row in rows for p in row["roster"]})
-    wanted = people.folded_words(search)
+    wanted = folded_words(search)
 
     def texts(row: Any) -> str:
         names = " ".join(persons[p].name.full for p in row["roster"] if p in persons)
         return f"{_own_title(keyring, row) or ''} {names}"
 
-    return [row["id"] for row in rows if people.matches(wanted, people.folded_words(texts(row)))]
+    return [row["id"] for row in rows if matches(wanted, folded_words(texts(row)))]
 
 
 async def _rows(tx: Transaction, keyring: Keyring, actor: PersonId, rows: Sequence[Any]) -> list[Row]:

@@ -20,6 +20,7 @@ from bridge.database import Transaction
 from bridge.errors import AddressTaken, PersonUnknown, PlatformIdTaken
 from bridge.feed import Change, Notification, notify
 from bridge.sealing import DataKey, Keyring, standing_key
+from policies.searching import folded_words, matches
 from policies.vocabulary import Name, Person, PersonId, PersonStatus, Role
 
 _COLUMNS = """p.id, p.platform_id, p.role, p.status, p.name_sealed, p.email_sealed, p.time_zone,
@@ -228,26 +229,6 @@ async def may_write_to(tx: Transaction, actor: Person, client: PersonId) -> bool
 def normalised(email: str) -> str:
     """One spelling of an address: people type capitals and spaces, mailboxes don't care."""
     return unicodedata.normalize("NFKC", email).strip().casefold()
-
-
-# Letters that Unicode doesn't take apart, and that keyboards elsewhere don't have.
-_PLAIN_LETTERS = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"}
-)
-
-
-def folded_words(text: str) -> tuple[str, ...]:
-    """ "José-María" → ("jose", "maria"): what a search compares."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    plain = "".join(c for c in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(c))
-    # An apostrophe belongs to its word ("O'Neill"); every other mark ends one.
-    letters = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in plain)
-    return tuple(letters.translate(_PLAIN_LETTERS).split())
-
-
-def matches(wanted: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    """Every wanted word begins one of the words."""
-    return all(any(word.startswith(start) for word in words) for start in wanted)
 
 
 def to_person(keyring: Keyring, row: Record) -> Person:
