@@ -94,6 +94,8 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *program.argv, stdout=output, stderr=output, **popen_options(program)
             )
+        except OSError as error:
+            raise StartFailed(f"{program.name} can't be started: {error.strerror or error}.") from error
         finally:
             os.close(output)
         self._processes[program.name] = process
@@ -114,7 +116,7 @@ class Supervisor:
             try:
                 await self._spawn(service)
             except (RuhError, OSError) as error:
-                self._say(f"{name} can't be started: {error}")
+                self._say(str(error))
 
 
 def _how(process: asyncio.subprocess.Process) -> str:
