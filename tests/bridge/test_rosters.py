@@ -61,8 +61,8 @@ class Practice:
 
     async def deliveries(self, posted: messages.Posted) -> set[PersonId]:
         rows = await self.pool.fetch(
-            "SELECT m.person_id FROM delivery d JOIN leg l ON l.id = d.leg_id JOIN member m ON m.id = l.member_id"
-            " WHERE d.entry_id = $1 AND d.state = 'pending'",
+            "SELECT m.person_id FROM delivery d JOIN leg l ON l.id = d.leg_id"
+            " JOIN member m ON m.id = l.member_id WHERE d.entry_id = $1 AND d.state = 'pending'",
             posted.entry_id,
         )
         return {PersonId(row["person_id"]) for row in rows}
@@ -152,8 +152,8 @@ async def test_a_blast_gives_each_client_a_thread_of_their_own(pool: Pool) -> No
     await practice.switch(Switch.DIRECT_MESSAGING, Level.CLIENT, jane.id, False)
     async with transaction(pool) as tx:
         blast = await blasts.send(
-            tx, KEYS, actor=practice.therapist.id, clients=[amina.id, adam.id, jane.id], content=Text("Holidays"),
-            title="Summer", at=NOW, request_id=uuid4(),
+            tx, KEYS, actor=practice.therapist.id, clients=[amina.id, adam.id, jane.id],
+            content=Text("Holidays"), title="Summer", at=NOW, request_id=uuid4(),
         )  # fmt: skip
     await _carry(pool)
     async with transaction(pool) as tx:
@@ -183,8 +183,7 @@ async def test_a_stopped_blast_reaches_nobody_more(pool: Pool) -> None:
 
 async def test_the_same_act_of_sending_is_one_blast(pool: Pool) -> None:
     practice = await Practice.with_clients(pool, "Amina")
-    request = uuid4()
-    made = set()
+    request, clients, made = uuid4(), [practice.clients[0].id], set()
     for _ in range(2):
         async with transaction(pool) as tx:
             made.add(
@@ -192,11 +191,11 @@ async def test_the_same_act_of_sending_is_one_blast(pool: Pool) -> None:
                     tx,
                     KEYS,
                     actor=practice.therapist.id,
-                    clients=[practice.clients[0].id],
+                    clients=clients,
                     content=Text("Holidays"),
                     at=NOW,
                     request_id=request,
-                )  # fmt: skip
+                )
             )
     assert len(made) == 1
     assert await pool.fetchval("SELECT count(*) FROM blast_recipient") == 1
