@@ -1,7 +1,7 @@
 """A client's encryption identity is pinned on first use; a changed one gets nothing until it is confirmed.
 
-Confirming is the organiser's act, recorded, and seen in the journal. It lets go whatever waited for that client, in
-every conversation: there is one identity, however many rooms.
+Confirming is the organiser's act, recorded, and seen in the journal. It lets go whatever waited for that
+client, in every conversation: there is one identity, however many rooms.
 """
 
 from collections.abc import Sequence

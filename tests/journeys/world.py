@@ -114,10 +114,10 @@ class World:
         person = await self.person(Role.CLIENT, first, last)
         async with transaction(self.pool) as tx:
             await accounts.request_password(tx, self.keyring, person.id, PASSWORD)
-        await until(lambda: self._account_ready(person), what="the account")
+        await until(lambda: self.account_ready(person), what="the account")
         return person
 
-    async def _account_ready(self, person: Person) -> bool:
+    async def account_ready(self, person: Person) -> bool:
         async with transaction(self.pool) as tx:
             account = await accounts.find(tx, person.id)
             return account is not None and account.ready
