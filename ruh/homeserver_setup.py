@@ -48,6 +48,8 @@ def write(directory: Path, server_name: str, public_url: str, database_url: str)
 
 async def make_admin(directory: Path, url: str) -> int:
     """The account over which clients' accounts are made; its token goes to the appservice alone."""
+    if not (directory / "secrets.json").exists():
+        raise SettingsError(f"{directory} has no secrets yet: run `ruh homeserver-config` first.")
     state = State(directory)
     try:
         await synapse.wait_until_ready(url)

@@ -1,15 +1,21 @@
 """The doctor says what is wrong and what to do, a line each."""
 
 import base64
+import dataclasses
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bridge.config import AppserviceSettings, load
 from bridge.database import open_pool, transaction
+from bridge.errors import SettingsError
 from bridge.sealing import Keyring, standing_key
 from ruh.doctor import examine
+from ruh.homeserver_setup import make_admin
+from ruh.local.state import State
+from ruh.local.synapse import token_works
 from ruh.upkeep import KeyMissing, rotate_key
 from tests.support.postgres import TestPostgres
 from tests.support.synapse import TestHomeserver
@@ -107,3 +113,26 @@ async def _use_keys(settings: AppserviceSettings) -> None:
     async with transaction(pool) as tx:
         await standing_key(tx, Keyring(settings.master_key_bytes), "directory")
     await pool.close()
+
+
+async def test_the_homeservers_admin_is_made_once_and_the_token_kept(
+    homeserver: TestHomeserver, tmp_path: Path
+) -> None:
+    state = State(tmp_path, homeserver.server_name)
+    secrets = dataclasses.replace(
+        state.secrets, homeserver=homeserver.config.secrets, admin_password="test-admin"
+    )
+    state.keep("secrets", dataclasses.asdict(secrets))
+    state.close()
+    token = tmp_path / "appservice" / "admin_token"
+    assert await make_admin(tmp_path, homeserver.url) == 0
+    first = token.read_text()
+    assert await token_works(homeserver.url, first.strip())
+    assert await make_admin(tmp_path, homeserver.url) == 0
+    assert token.read_text() == first
+
+
+async def test_an_admin_for_a_homeserver_that_was_never_configured_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="run `ruh homeserver-config` first"):
+        await make_admin(tmp_path, "http://127.0.0.1:1")
+    assert not (tmp_path / "secrets.json").exists()
