@@ -98,7 +98,7 @@ def shown_kind(content: Attachment) -> str:
 
 def size_words(size: int) -> str:
     if size < 1000:
-        return f"{size} bytes"
+        return "1 byte" if size == 1 else f"{size} bytes"
     if size < 1_000_000:
         return f"{size / 1000:.0f} kB"
     return f"{size / 1_000_000:.1f} MB"

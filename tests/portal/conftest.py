@@ -1,11 +1,13 @@
 """One portal and one browser for all the tests that look through it; each makes its own people."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from bridge.database import Pool
+from tests.portal.scene import Scene, running_scene
 from tests.portal.stage import CHROMIUM, Stage, chromium_path, page_of, running_stage
 from tests.support.postgres import TestPostgres
 
@@ -30,3 +32,9 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, stage: Stage) -> Iterator[Page]:
     with page_of(browser, stage) as opened:
         yield opened
+
+
+@pytest.fixture
+async def scene(pool: Pool, database_url: str) -> AsyncIterator[Scene]:
+    async with running_scene(pool, database_url) as made:
+        yield made

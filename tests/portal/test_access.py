@@ -1,21 +1,11 @@
-"""Whoever may not gets the very same answer as for what doesn't exist; whoever isn't signed in gets to sign in.
+"""Whoever may not gets the very same answer as for what does not exist; without a session one may sign in.
 
 Sara's conversation with Amina is hers; Charlie, another therapist, tries every address of it.
 """
 
-import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-import pytest
-from quart import Quart
-from quart.typing import TestClientProtocol
-
-from bridge.database import Pool
-from policies.vocabulary import ConversationId, EntryId, Person
-from portal.app import create_app
-from tests.portal.stage import Cast, settings
+from tests.portal.scene import Scene
 
 GETS = (
     "",
@@ -27,54 +17,6 @@ GETS = (
     "/files/{file}",
 )
 POSTS = ("/title", "/messages", "/messages/{entry}/edit", "/messages/{entry}/delete", "/release")
-
-
-@dataclass
-class Visit:
-    """Somebody's browser, without the browser."""
-
-    client: TestClientProtocol
-    csrf: str
-
-    async def get(self, path: str, fragment: bool = False) -> tuple[int, str]:
-        answer = await self.client.get(path, headers={"HX-Request": "true"} if fragment else {})
-        return answer.status_code, await answer.get_data(as_text=True)
-
-    async def post(self, path: str, **form: str) -> tuple[int, str]:
-        headers = {"X-CSRF-Token": self.csrf, "HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
-        answer = await self.client.post(path, form=form, headers=headers)
-        return answer.status_code, await answer.get_data(as_text=True)
-
-
-@dataclass
-class Scene:
-    app: Quart
-    cast: Cast
-    sara: Person
-    amina: Person
-    charlie: Person
-    thread: ConversationId
-    entry: EntryId
-
-    async def visit(self, person: Person) -> Visit:
-        client = self.app.test_client()
-        client.set_cookie("localhost", "ruh", await self.cast.session(person))
-        page = await (await client.get("/chat?list")).get_data(as_text=True)
-        found = re.search(r'data-csrf="([^"]+)"', page)
-        assert found
-        return Visit(client, found[1])
-
-
-@pytest.fixture
-async def scene(pool: Pool, database_url: str) -> AsyncIterator[Scene]:
-    cast = Cast(pool)
-    sara, charlie = await cast.therapist(), await cast.therapist("Charlie", "Brown")
-    amina = await cast.client(of=sara)
-    thread = await cast.thread(sara, amina)
-    entry = await cast.say(sara, thread, "For nobody else")
-    app = create_app(settings(database_url), pool)
-    async with app.test_app():
-        yield Scene(app, cast, sara, amina, charlie, thread, entry)
 
 
 async def test_an_outsider_gets_the_same_answer_as_for_what_does_not_exist(scene: Scene) -> None:
