@@ -36,8 +36,8 @@ class Clients:
     async def raw(self, user: str, password: str) -> Raw:
         return self._keep(await Raw.sign_in(self.homeserver, user, password))
 
-    def with_token(self, token: str) -> Raw:
-        return self._keep(Raw(self.homeserver, token))
+    def with_token(self, token: str, *, acting_as: str = "") -> Raw:
+        return self._keep(Raw(self.homeserver, token, acting_as=acting_as))
 
     def _keep(self, client: C) -> C:
         self._open.append(client)

@@ -1,4 +1,4 @@
-"""Accounts and rooms for the drivers' own tests, made by the homeserver's administrator."""
+"""Accounts and rooms for the drivers' own tests, made as the service makes them: by admin and appservice."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from tests.clients.clients import Clients
 from tests.clients.protocol import RealClient
+from tests.clients.raw import Raw
 from tests.support.synapse import TestHomeserver
 
 PASSWORD = "correct horse battery staple"
@@ -35,12 +36,22 @@ def account(homeserver: TestHomeserver, clients: Clients) -> Account:
     return make
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def host(homeserver: TestHomeserver, clients: Clients) -> Raw:
+    """Makes the rooms, which clients may not: a user of the appservice, whom nothing limits."""
+    name = f"ruh_{uuid4().hex[:16]}"
+    host = clients.with_token(homeserver.as_token, acting_as=f"@{name}:{homeserver.server_name}")
+    registration = {"type": "m.login.application_service", "username": name, "inhibit_login": True}
+    (await host.call("POST", "register", body=registration)).must()
+    return host
+
+
 @pytest.fixture(scope="module")
-def room_of(homeserver: TestHomeserver, clients: Clients) -> RoomOf:
+def room_of(host: Raw) -> RoomOf:
     async def make(*members: RealClient) -> str:
         """An encrypted room that all of them have joined, and know that the others have."""
         users = {member.user_id for member in members}
-        room = await clients.with_token(homeserver.admin_token).create_room(invite=sorted(users))
+        room = await host.create_room(invite=sorted(users))
         for member in members:
             await member.room_with(lambda seen: seen.id == room and users <= seen.joined())
         return room

@@ -98,7 +98,7 @@ function pushChanges() {
     const push = (what, event, more) =>
         say({ push: what, room: event.getRoomId(), event_id: event.getId(), sender: event.getSender(), ...more });
     client.on(sdk.RoomEvent.Timeline, (event, room, toStartOfTimeline) => {
-        if (toStartOfTimeline) return;
+        if (toStartOfTimeline || event.isState()) return;
         const relation = event.getWireContent()["m.relates_to"]?.rel_type;
         const edit = relation === sdk.RelationType.Replace;
         push(event.isRedaction() ? "redaction" : edit ? "edit" : "message", event, { type: event.getType() });

@@ -61,7 +61,8 @@ class NioClient(RealClient):
         return self._nio
 
     async def rooms(self) -> list[Room]:
-        return [room_of(self.client, room, log) for room, log in self._logs.items()]
+        client = self.client
+        return [room_of(client, room, log) for room, log in self._logs.items()]
 
     async def timeline(self, room: str) -> list[Seen]:
         return items_of(self.client, room, self._logs[room])

@@ -40,11 +40,12 @@ class Answer:
 
 
 class Raw:
-    """Use with `async with`; or `close()`. Without a token it is nobody in particular."""
+    """Use with `async with`; or `close()`. Without a token it is nobody in particular; with the appservice's
+    token it acts as one of its users."""
 
-    def __init__(self, homeserver: str, token: str | None = None) -> None:
+    def __init__(self, homeserver: str, token: str | None = None, *, acting_as: str = "") -> None:
         self.homeserver, self.token = homeserver.rstrip("/"), token
-        self.user_id = ""
+        self.user_id = self._acting_as = acting_as
         self._http: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -75,6 +76,8 @@ class Raw:
             payload = {"json": {}}
         if self._http is None:
             self._http = aiohttp.ClientSession()
+        if self._acting_as:
+            query["user_id"] = self._acting_as
         url = URL(self.homeserver + address, encoded=True).update_query(query)
         async with self._http.request(method, url, headers=headers, **payload) as answer:
             parsed = answer.content_type == "application/json"

@@ -5,12 +5,13 @@ import asyncio
 import pytest
 import pytest_asyncio
 
+from tests.clients import nio_client
 from tests.clients.clients import Clients
 from tests.clients.conftest import PASSWORD, Account, RoomOf
 from tests.clients.element import Element
 from tests.clients.nio_client import NioClient
 from tests.clients.protocol import ClientError, NotSeen, RealClient
-from tests.support.synapse import TestHomeserver
+from tests.clients.raw import Raw
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -122,18 +123,26 @@ async def test_who_was_offline_reads_everything_afterwards(pair: Pair) -> None:
 
 
 async def test_a_gap_longer_than_a_sync_carries_is_filled(
-    element: Element, nio: NioClient, room_of: RoomOf
+    element: Element, nio: NioClient, clients: Clients, room_of: RoomOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(nio_client, "SYNC_FILTER", {"room": {"timeline": {"limit": 3}}})
     room = await room_of(element, nio)
     await element.send(room, "before")
     await nio.wait_for(room, lambda item: item.body == "before")
     await nio.go_offline()
-    missed = [f"message {number}" for number in range(105)]
+    missed = [f"message {number}" for number in range(8)]
     for body in missed:
         await element.send(room, body)
     await nio.go_online()
     await nio.wait_for(room, lambda item: item.body == missed[-1])
     assert [item.body for item in await nio.timeline(room)] == ["before", *missed]
+
+    newcomer = await clients.nio(nio.user_id, PASSWORD)
+    assert len(await newcomer.timeline(room)) == 3
+    await newcomer.history(room)
+    rows = await newcomer.timeline(room)
+    assert len(rows) == 9
+    assert all(row.failure for row in rows), "it has none of the keys"
 
 
 async def test_the_homeserver_refuses_plaintext_and_the_reason_comes_through(pair: Pair) -> None:
@@ -155,16 +164,18 @@ async def test_waiting_in_vain_says_what_there_was_instead(pair: Pair) -> None:
 
 
 async def test_element_shows_who_cannot_be_trusted(
-    element: Element, nio: NioClient, clients: Clients, room_of: RoomOf, homeserver: TestHomeserver
+    element: Element, nio: NioClient, host: Raw, room_of: RoomOf
 ) -> None:
     room = await room_of(element, nio)
     await nio.send(room, "from a device without a signature")
     seen = await element.wait_for(room, lambda item: item.sender == nio.user_id)
     assert (seen.shield, seen.shield_reason) == ("red", "UNSIGNED_DEVICE")
     clear = {"msgtype": "m.text", "body": "in clear"}
-    (await clients.with_token(homeserver.admin_token).send(room, "m.room.message", clear)).must()
+    (await host.send(room, "m.room.message", clear)).must()
     seen = await element.wait_for(room, lambda item: item.body == "in clear")
     assert (seen.shield, seen.shield_reason) == ("red", "SENT_IN_CLEAR")
+    pushed = [push["sender"] for push in element.pushes if push["push"] == "message" and push["room"] == room]
+    assert pushed == [nio.user_id, host.user_id]
 
 
 async def test_a_new_device_reads_old_messages_from_its_backup(
