@@ -206,7 +206,10 @@ async def search(
         actor.id if actor.role is Role.THERAPIST else None,
     )
     wanted = folded_words(text)
-    found = [(_opened(keyring, row), row) for row in rows]
+    if not rows:
+        return []
+    key = _directory(keyring, rows[0])
+    found = [(_open_name(key, row["name_sealed"], row["id"]), row) for row in rows]
     found = [(opened, row) for opened, row in found if matches(wanted, opened.words)]
     found.sort(key=lambda pair: (pair[0].words, pair[1]["id"]))
     return [to_person(keyring, row) for _, row in found[offset : offset + limit]]

@@ -1,4 +1,4 @@
-"""From the platform's call to a client who reads, with nothing in between but our processes and a link (P2)."""
+"""From the platform's call to a client who reads, with only our processes and a link in between (P2)."""
 
 import re
 from typing import Any
