@@ -28,10 +28,14 @@ class Watch:
         self.files_due = asyncio.Event()
         self.names_due = asyncio.Event()
         self.blasts_due = asyncio.Event()
+        self.revocations_due = asyncio.Event()
 
     @property
     def everything(self) -> tuple[asyncio.Event, ...]:
-        return (self.legs_due, self.parked_due, self.files_due, self.names_due, self.blasts_due)
+        return (
+            self.legs_due, self.parked_due, self.files_due, self.names_due, self.blasts_due,
+            self.revocations_due,
+        )  # fmt: skip
 
     async def run(self, outcomes: asyncio.Queue[Outcome]) -> None:
         """For ever. At the start every held user is looked at: a change may have been missed."""
@@ -62,5 +66,7 @@ class Watch:
             await context.machine.one_time_keys(
                 context.pool, context.assistant, outcome.key_counts or {}, outcome.unused_fallbacks
             )
+            for user_id, device_id in outcome.wedged:
+                await context.machine.replace_olm_session(context.pool, context.assistant, user_id, device_id)
         except FAILURES as error:
-            log.warning("one_time_keys_not_kept_up", error=type(error).__name__)
+            log.warning("keys_not_kept_up", error=type(error).__name__)

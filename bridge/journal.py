@@ -48,14 +48,16 @@ class Appended:
 
 
 _APPEND = """
-WITH c AS (
+WITH old AS (
+    SELECT last_message_seq AS seen_up_to FROM conversation WHERE id = $2 FOR UPDATE
+), c AS (
     UPDATE conversation SET
         last_seq = last_seq + 1,
         last_message_id = CASE WHEN $12 THEN $1 ELSE last_message_id END,
         last_message_seq = CASE WHEN $12 THEN last_seq + 1 ELSE last_message_seq END,
         last_message_at = CASE WHEN $12 THEN greatest($8, last_message_at) ELSE last_message_at END
-    WHERE id = $2
-    RETURNING last_seq, last_message_at
+    FROM old WHERE id = $2
+    RETURNING last_seq, last_message_at, old.seen_up_to
 ), e AS (
     INSERT INTO entry (id, conversation_id, seq, kind, author_id, target_id, sealed, posted_at,
         request_id, automatic)
@@ -75,7 +77,9 @@ WITH c AS (
 ), m AS (
     UPDATE member SET
         last_message_at = c.last_message_at,
-        read_seq = CASE WHEN person_id = $4 AND $9::text IS NULL THEN c.last_seq ELSE read_seq END
+        -- Who writes has read all before; what is sent for somebody leaves unread what they hadn't read.
+        read_seq = CASE WHEN person_id = $4 AND ($9::text IS NULL OR read_seq >= c.seen_up_to)
+            THEN c.last_seq ELSE read_seq END
     FROM c WHERE conversation_id = $2 AND removed_at IS NULL AND $12
 )
 SELECT c.last_seq, pg_notify($15, $13) FROM c
