@@ -82,10 +82,13 @@ async def test_what_ends_before_it_is_ready_is_a_failure_that_shows_its_log(
 
 async def test_all_end_in_the_order_opposite_to_their_start(tmp_path: Path, said: list[str]) -> None:
     ends = tmp_path / "ends"
+    # Blocked and waited for: a handler would be lost between the flag and a sleep.
     script = (
-        "import signal, sys, time\n"
-        "def end(*_):\n    open(sys.argv[1], 'a').write(sys.argv[2] + ' ')\n    sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end)\nopen(sys.argv[1] + sys.argv[2], 'w')\ntime.sleep(600)"
+        "import signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "open(sys.argv[1] + sys.argv[2], 'w')\n"
+        "signal.sigwait({signal.SIGTERM})\n"
+        "open(sys.argv[1], 'a').write(sys.argv[2] + ' ')"
     )
     supervisor = Supervisor(said.append)
     for name in ("first", "second"):
