@@ -66,19 +66,20 @@ class Machine:
         """`device_lists.changed` and `.left` of a sync, in the transaction of its token."""
         if user_ids:
             await self._devices.changed(tx, user_ids)
-            self._sharing.outdated_for(set(user_ids))
+            self._sharing.outdated_for(user_ids)
 
     async def refresh_devices(
         self, pool: Pool, user_ids: Collection[str], acting: Acting | None = None
     ) -> None:
         """Look at these people's devices now, as a user who shares a room with them (else the assistant)."""
         await self._devices.refresh(pool, user_ids, acting)
+        self._sharing.outdated_for(user_ids)
 
     async def learn_senders(self, pool: Pool, puppet: Puppet, events: Iterable[Any]) -> None:
         """Before the transaction of a sync: look at devices that sent something and that we don't know."""
         if found := senders(events):
             unknown = await self._devices.unknown_among(pool, found)
-            await self._devices.refresh(pool, unknown, acting(puppet))
+            await self.refresh_devices(pool, unknown, acting(puppet))
 
     async def recipients(self, tx: Transaction, user_id: str) -> Recipients:
         """The devices that may have keys as far as we know now, or why there are none."""

@@ -135,6 +135,7 @@ async def test_a_changed_identity_gets_nothing_until_it_is_released(scene: Scene
     with pytest.raises(ShareOutdated):
         await scene.encrypt()
     assert await scene.share() == Hold("identity_changed")
+    assert await scene.share(scene.another_process()) == Hold("identity_changed")
     with pytest.raises(ShareOutdated):
         await scene.encrypt()
     async with transaction(scene.pool) as tx:
