@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -21,6 +22,8 @@ class Context:
     assistant: Puppet
     server_name: str
     shard: int = 0
+    removal_patience: timedelta = timedelta(days=7)
+    """How long a removed client's devices are waited for before their room goes."""
     locks: "WeakValueDictionary[UUID, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
 
     def lock_of(self, thing: UUID) -> asyncio.Lock:

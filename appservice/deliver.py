@@ -54,9 +54,19 @@ async def carry(context: Context, leg: LegId) -> bool:
     for item in load.items:
         if item.state != "prepared" or not await _send(context, load, item):
             break
+        # Somebody may have been removed meanwhile: from that commit nothing more goes out.
+        if not await _still_open(context, load):
+            return False
     else:
         return True
     return item.state != "prepared"
+
+
+async def _still_open(context: Context, load: Load) -> bool:
+    if len(load.items) == 1:
+        return True
+    async with context.pool.acquire() as connection:
+        return await outbox.is_open(connection, load.leg_id)
 
 
 async def _prepare(context: Context, load: Load) -> bool:
@@ -281,10 +291,15 @@ class Carrier:
     async def _work(self, leg: LegId, work: Callable[[Context, LegId], Awaitable[bool]]) -> None:
         try:
             async with self._gate:
-                while await work(self._context, leg) or self._busy[leg]:
+                while await self._alone(leg, work) or self._busy[leg]:
                     self._busy[leg] = False
         except Exception as error:
             # The database is away, or a mistake of ours: the sweep comes back to this leg, the others go on.
             log.error("leg_failed", leg=str(leg), error=type(error).__name__)
         finally:
             del self._busy[leg]
+
+    async def _alone(self, leg: LegId, work: Callable[[Context, LegId], Awaitable[bool]]) -> bool:
+        """Never beside `revoke`: what it has taken out of a room is all that went in."""
+        async with self._context.lock_of(leg):
+            return await work(self._context, leg)

@@ -28,6 +28,13 @@ POINTS = (
     "leg.stored",
     "leg.seated",
     "leg.invited",
+    "revoke.counted",
+    "revoke.redacted",
+    "revoke.kicked",
+    "revoke.media",
+    "revoke.purging",
+    "revoke.purged",
+    "revoke.vacated",
 )
 
 

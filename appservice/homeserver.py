@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping, Sequence
 
+from appservice.homeserver_admin import Administration, media_address
 from appservice.homeserver_errors import HomeserverError, RateLimited, Refused, Unavailable
-from appservice.homeserver_transport import Acting, Json, Transport, parsed, path
+from appservice.homeserver_transport import Acting, Json, parsed, path
 
 __all__ = ["Acting", "Homeserver", "HomeserverError", "RateLimited", "Refused", "Unavailable"]
 
 CLIENT = "/_matrix/client/v3"
 MEDIA = "/_matrix/client/v1/media"
-ADMIN = "/_synapse/admin"
 
 BINARY = "application/octet-stream"
 
@@ -24,7 +24,7 @@ UPLOAD_TIMEOUT = 120.0
 SYNC_GRACE = 60.0
 
 
-class Homeserver(Transport):
+class Homeserver(Administration):
     """One homeserver."""
 
     # Users and devices
@@ -206,43 +206,11 @@ class Homeserver(Transport):
 
     async def download_media(self, mxc: str, acting: Acting, *, limit: int = 100 * 2**20) -> bytes:
         """The bytes behind an `mxc:` address; more than `limit` of them is `Refused` with M_TOO_LARGE."""
-        if not mxc.startswith("mxc://") or mxc.count("/") != 3:
-            raise Refused(0, "M_INVALID_PARAM", "not an mxc address")
-        server, media_id = mxc.removeprefix("mxc://").split("/")
+        server, media_id = media_address(mxc)
         url = self._url(path(f"{MEDIA}/download", server, media_id), acting, None)
         return await self._request(
             "GET", url, headers=self._as_headers, data=None, timeout=UPLOAD_TIMEOUT, limit=limit
         )
-
-    # The homeserver's administration: clients' accounts, which are not ours to masquerade as
-
-    async def put_account(self, user_id: str, body: Json) -> Json:
-        """Make or change an account: `password`, `displayname`, `deactivated`, …"""
-        return await self.call("PUT", path(f"{ADMIN}/v2/users", user_id), body=body, admin=True, timeout=60)
-
-    async def create_account(self, user_id: str, password: str | None = None) -> None:
-        body: Json = {"admin": False}
-        if password is not None:
-            body |= {"password": password, "logout_devices": False}
-        await self.put_account(user_id, body)
-
-    async def set_password(self, user_id: str, password: str, *, log_out_devices: bool = True) -> None:
-        body = {"new_password": password, "logout_devices": log_out_devices}
-        where = path(f"{ADMIN}/v1/reset_password", user_id)
-        await self.call("POST", where, body=body, admin=True, timeout=60)
-
-    async def deactivate(self, user_id: str) -> None:
-        """Close an account. Its devices go first: a deactivation alone leaves them their keys' secrets."""
-        listed = await self.devices(user_id)
-        if listed:
-            where = path(f"{ADMIN}/v2/users", user_id, "delete_devices")
-            await self.call("POST", where, body={"devices": listed}, admin=True, timeout=60)
-        where = path(f"{ADMIN}/v1/deactivate", user_id)
-        await self.call("POST", where, body={"erase": True}, admin=True, timeout=60)
-
-    async def devices(self, user_id: str) -> list[str]:
-        answer = await self.call("GET", path(f"{ADMIN}/v2/users", user_id, "devices"), admin=True)
-        return [device["device_id"] for device in answer["devices"]]
 
 
 def _room(room_id: str, *segments: str) -> str:

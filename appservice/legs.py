@@ -110,6 +110,9 @@ async def bring(context: Context, leg: Leg) -> None:
             await _join(context, leg, room_id, seat.puppet)
     point("leg.seated")
     if leg.state == "wanted":
+        async with transaction(context.pool) as tx:
+            if not await legs.is_wanted(tx, leg.id):
+                return  # its member was removed meanwhile: they never hear of this room
         await _invite(context, room_id, leg)
         point("leg.invited")
         async with transaction(context.pool) as tx:

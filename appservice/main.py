@@ -7,11 +7,12 @@ anew: a half-working bridge would look alive.
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import aiohttp
 import structlog
 
-from appservice import blasts, files, legs, masks, mend, metrics, renames, show_typing
+from appservice import blasts, files, legs, masks, mend, metrics, renames, revoke, show_typing
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
 from appservice.context import Context
@@ -87,6 +88,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(300.0, asyncio.Event(), mend.empty_inboxes, context))
         tasks.create_task(_every(15.0, asyncio.Event(), metrics.gauge, context))
         tasks.create_task(_every(30.0, watch.blasts_due, blasts.carry_out, context))
+        tasks.create_task(_every(2.0, watch.revocations_due, revoke.work_due, context))
         tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
 
 
@@ -107,7 +109,8 @@ async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeser
             seconds = wait(error, failures, give_up=False)
             log.warning("homeserver_not_ready", error=error.errcode, seconds=round(seconds, 1))
             await asyncio.sleep(seconds)
-    return Context(pool, keyring, homeserver, machine, assistant, settings.server_name, SHARD)
+    patience = timedelta(days=settings.removal_patience_days)
+    return Context(pool, keyring, homeserver, machine, assistant, settings.server_name, SHARD, patience)
 
 
 async def _hear(
@@ -117,18 +120,12 @@ async def _hear(
 
     def wake_all(_: Notification) -> None:
         carrier.wake(None)
-        for event in (
-            watch.legs_due,
-            watch.parked_due,
-            watch.files_due,
-            watch.names_due,
-            watch.blasts_due,
-            accounts_due,
-        ):
+        for event in (*watch.everything, accounts_due):
             event.set()
 
     def roster(change: Notification) -> None:
         watch.legs_due.set()
+        watch.revocations_due.set()
         carrier.wake(change.conversation)
 
     def account(_: Notification) -> None:

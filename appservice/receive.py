@@ -13,9 +13,10 @@ import structlog
 from appservice.context import Context
 from appservice.crypto.errors import DecryptionError
 from appservice.faults import point
+from appservice.media_addresses import media_of
 from appservice.metrics import PARKED
 from appservice.translate import Changed, Reacted, Said, Silent, from_matrix
-from bridge import attachments, journal, legs, messages, outbox, parked
+from bridge import attachments, journal, legs, messages, outbox, parked, revocations, roster
 from bridge.database import UNREACHABLE, Transaction
 from bridge.errors import Invalid, RuhError
 from bridge.journal import Draft, Origin
@@ -23,7 +24,7 @@ from bridge.legs import Leg
 from bridge.parked import Parked
 from bridge.standing import standing
 from policies.content import Notice, Reaction
-from policies.vocabulary import EntryId, EntryKind, EventId
+from policies.vocabulary import ConversationKind, EntryId, EntryKind, EventId
 
 log = structlog.get_logger()
 Event = dict[str, Any]
@@ -100,7 +101,7 @@ async def _take(tx: Transaction, context: Context, leg: Leg, event: Event) -> No
     if event["sender"] != leg.user_id:
         raise Invalid("stranger", "Somebody who has no business in this room wrote there.")
     if kind == "m.room.member":
-        await _membership(tx, leg, event)
+        await _membership(tx, context, leg, event)
     elif "state_key" in event:
         raise Invalid("state", "A client changed the state of a room.")
     elif await outbox.entry_of_event(tx, leg.id, event["event_id"]) is not None:
@@ -125,6 +126,8 @@ async def _decrypted(tx: Transaction, context: Context, leg: Leg, event: Event) 
     if "m.relates_to" not in content and "m.relates_to" in event["content"]:
         content = {**content, "m.relates_to": event["content"]["m.relates_to"]}
     await _apply(tx, context, leg, event, opened.type, content)
+    if addresses := media_of(content, context.server_name):
+        await revocations.remember_media(tx, leg.id, addresses)
 
 
 async def _apply(
@@ -196,12 +199,19 @@ async def _redacted_while_parked(tx: Transaction, leg: Leg, event_id: str) -> No
         await parked.resolved(tx, waiting)
 
 
-async def _membership(tx: Transaction, leg: Leg, event: Event) -> None:
+async def _membership(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
+    """Out of a community chat is out of the conversation (C10). A thread of one's own can't be left like
+    that: it is held, and its therapist may invite them again."""
     if event.get("state_key") != leg.user_id:
         raise Invalid("state", "A client changed somebody else's membership.")
     membership = event["content"].get("membership")
     if membership in ("leave", "ban"):
-        await legs.set_hold(tx, leg.id, "left")
+        if leg.kind is ConversationKind.COMMUNITY:
+            await roster.leave(
+                tx, context.keyring, person=leg.person_id, conversation=leg.conversation_id, at=said_at(event)
+            )
+        else:
+            await legs.set_hold(tx, leg.id, "left")
     elif membership == "join" and leg.hold == "left":
         await legs.set_hold(tx, leg.id, None)
 

@@ -102,6 +102,7 @@ class AppserviceSettings(CommonSettings):
     as_token: Secret
     homeserver_admin_token: Secret
     metrics_port: Port = 0
+    removal_patience_days: Annotated[float, Field(ge=0)] = 7
 
 
 class PortalSettings(CommonSettings):

@@ -88,6 +88,10 @@ async def brought(tx: Transaction, leg: Leg, *, again_in: float | None) -> None:
     await notify(tx, Notification(Change.CONVERSATION, leg.conversation_id))
 
 
+async def is_wanted(tx: Transaction, leg: LegId) -> bool:
+    return bool(await tx.fetchval("SELECT state = 'wanted' FROM leg WHERE id = $1", leg))
+
+
 async def seats(tx: Transaction, leg: LegId) -> list[Seat]:
     """The assistant first."""
     rows = await tx.fetch(

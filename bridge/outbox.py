@@ -105,6 +105,10 @@ def _item(keyring: Keyring, row: Any) -> Item:
     )  # fmt: skip
 
 
+async def is_open(tx: Transaction, leg: LegId) -> bool:
+    return bool(await tx.fetchval("SELECT state = 'open' FROM leg WHERE id = $1", leg))
+
+
 async def still_pending(tx: Transaction, ids: Sequence[int]) -> set[int]:
     """Lock those that are to be prepared; one that was cancelled meanwhile is not among them."""
     rows = await tx.fetch(

@@ -2,11 +2,17 @@
 
 from datetime import datetime
 
-from bridge import roster
+from bridge import audit, journal, roster
+from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import NotAllowed
+from bridge.feed import Change, Notification, notify
+from bridge.journal import Draft
 from bridge.sealing import Keyring
-from policies.vocabulary import ConversationId, ConversationKind, PersonId, Role
+from bridge.standing import standing
+from policies.access import Action
+from policies.content import Notice
+from policies.vocabulary import ConversationId, ConversationKind, EntryKind, PersonId, Role
 
 
 async def open_direct(
@@ -28,3 +34,29 @@ async def open_direct(
         tx, keyring, actor=therapist, kind=ConversationKind.DIRECT, others=[client], at=at
     )
     return made, True
+
+
+async def invite_again(
+    tx: Transaction, keyring: Keyring, *, actor: PersonId, conversation: ConversationId, person: PersonId,
+    at: datetime,
+) -> None:  # fmt: skip
+    """A client who left their own thread in their app is asked back into the room; what waited is sent then.
+
+    Raises NotFound, NotAllowed. Whoever left a community chat has left the conversation: they are added.
+    """
+    where = await standing(tx, actor, conversation)
+    where.require(Action.ADD_MEMBER)
+    asked = await tx.fetchval(
+        "UPDATE leg l SET state = 'wanted', attempts = 0, error = NULL, next_attempt_at = now() FROM member m"
+        " WHERE m.id = l.member_id AND m.conversation_id = $1 AND m.person_id = $2 AND m.removed_at IS NULL"
+        " AND l.state = 'open' AND l.hold = 'left' RETURNING true",
+        conversation, person,
+    )  # fmt: skip
+    if asked is None:
+        raise NotAllowed("not_left", "They are in this chat already, or have just been invited again.")
+    notice = Notice("invited_again", {"person": str(person)})
+    await journal.append(
+        tx, where.key(keyring), conversation, Draft(EntryKind.NOTICE, at, notice, to_clients=False)
+    )
+    await audit.record(tx, Did.ADDED, actor=actor, conversation=conversation, subject=person, again=True)
+    await notify(tx, Notification(Change.CONVERSATION, conversation))

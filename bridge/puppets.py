@@ -1,5 +1,6 @@
 """Every Matrix user that we act as: the assistant, faces, masks. One device each."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,6 +47,11 @@ async def of_leg(tx: Transaction, leg: UUID) -> list[Puppet]:
         " ORDER BY p.kind <> 'assistant', p.user_id",
         leg,
     )
+    return [_puppet(row) for row in rows]
+
+
+async def by_users(tx: Transaction, user_ids: Collection[str]) -> list[Puppet]:
+    rows = await tx.fetch(f"SELECT {_COLUMNS} FROM puppet p WHERE user_id = ANY($1)", list(user_ids))
     return [_puppet(row) for row in rows]
 
 

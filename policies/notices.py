@@ -32,6 +32,7 @@ WORDS: Mapping[str, tuple[str | None, str | None]] = {
         "{person} left this chat in their app. Your messages wait until they come back.",
         None,
     ),
+    "invited_again": ("{person} was invited back into this chat", None),
     "identity_changed": (
         "{person}’s security details have changed, as after a reinstalled app. Please check with them, for "
         "example by phone, that it was them. Until you confirm, nothing is sent to them.",

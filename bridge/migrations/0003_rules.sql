@@ -34,7 +34,7 @@ CREATE TABLE revocation (
     keeps_copy boolean NOT NULL DEFAULT false,
     events int,                             -- to redact, once counted
     redacted int NOT NULL DEFAULT 0,
-    cursor text,                            -- how far back the room has been gone through
+    cursor text,                            -- how far back the room has been gone through; NULL: look anew
     kicked_at timestamptz,
     devices_waiting int,
     wait_until timestamptz,
@@ -49,7 +49,7 @@ CREATE TABLE revocation (
 CREATE INDEX revocation_due ON revocation (next_attempt_at) WHERE step <> 'done';
 CREATE INDEX revocation_conversation ON revocation (conversation_id);
 
--- Media that we uploaded into a leg's room, to be deleted with it.
+-- Media of a leg's room, ours and those that its client named, to be deleted with it.
 CREATE TABLE leg_media (
     leg_id uuid NOT NULL REFERENCES leg (id),
     mxc text NOT NULL,
