@@ -84,15 +84,15 @@ def items_of(client: nio.AsyncClient, room_id: str, log: RoomLog) -> list[Seen]:
     shown = []
     for event in log.events:
         source = event.source
-        relation = _content(source).get("m.relates_to") or {}
-        target, kind = relation.get("event_id", ""), relation.get("rel_type")
+        relation = _relation(source)
+        target, kind = str(relation.get("event_id", "")), relation.get("rel_type")
         if event.event_id in gone:
             if source["type"] in SHOWN and kind != "m.replace":
                 shown.append(event)
         elif source["type"] == "m.reaction":
-            reactions[target][relation.get("key", "")].append(source["sender"])
+            reactions[target][str(relation.get("key", ""))].append(source["sender"])
         elif kind == "m.replace":
-            edits[target, source["sender"]] = _content(source).get("m.new_content")
+            edits[target, source["sender"]] = _mapping(_content(source).get("m.new_content"))
         elif source["type"] in SHOWN and "state_key" not in source:
             shown.append(event)
 
@@ -102,7 +102,7 @@ def items_of(client: nio.AsyncClient, room_id: str, log: RoomLog) -> list[Seen]:
         source, event_id, sender = event.source, event.event_id, event.source["sender"]
         content, redacted = _content(source), event_id in gone
         edit = None if redacted else edits.get((event_id, sender))
-        reply = ((content.get("m.relates_to") or {}).get("m.in_reply_to") or {}).get("event_id")
+        reply = _mapping(_relation(source).get("m.in_reply_to")).get("event_id")
         hidden = redacted or event_id in failures
         items.append(
             Seen(
@@ -124,8 +124,16 @@ def items_of(client: nio.AsyncClient, room_id: str, log: RoomLog) -> list[Seen]:
 
 
 def _content(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    content = source.get("content")
-    return content if isinstance(content, Mapping) else {}
+    return _mapping(source.get("content"))
+
+
+def _relation(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(_content(source).get("m.relates_to"))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Tests send anything at all, and this client has to show what came after it."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _redacted_by(source: Mapping[str, Any]) -> str | None:

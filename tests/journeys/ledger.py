@@ -5,10 +5,13 @@ Accepted: the portal's transaction has committed, or the client's homeserver has
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import uuid4
 
 from bridge import messages
+from bridge.database import UNREACHABLE
 from policies.content import Text
 from policies.vocabulary import EntryId
 from tests.clients.protocol import RealClient, Seen
@@ -16,6 +19,7 @@ from tests.journeys.talk import Talk
 from tests.journeys.world import PATIENCE, text, until
 
 _numbers = itertools.count(1)
+T = TypeVar("T")
 
 
 @dataclass
@@ -27,35 +31,36 @@ class Ledger:
     sent: list[str] = field(default_factory=list)
     _entries: list[EntryId] = field(default_factory=list)
 
-    async def exchange(self, count: int) -> None:
+    async def exchange(self, count: int, *, every: float = 0) -> None:
         """Both of them write at the same time; both change one of their messages and take one back."""
-        await asyncio.gather(self._write(count), self._send(count))
+        await asyncio.gather(self._write(count, every), self._send(count, every))
 
-    async def _write(self, count: int) -> None:
+    async def _write(self, count: int, every: float) -> None:
         for _ in range(count):
             words = f"w{next(_numbers)}"
-            posted = await self.talk.say(words, request_id=uuid4())
+            request = uuid4()
+            posted = await through(lambda w=words, r=request: self.talk.say(w, request_id=r))  # type: ignore[misc]
             self.written.append(words)
             self._entries.append(posted.entry_id)
-        changed, gone = self._entries[-2:] if count > 1 else (None, None)
-        if changed is not None:
-            await self.talk.act(messages.edit, entry=changed, content=Text(f"{self.written[-2]} anew"))
-            self.written[-2] += " anew"
-            await self.talk.act(messages.delete, entry=gone)
-            del self.written[-1], self._entries[-1]
+            await asyncio.sleep(every)
+        changed, gone = self._entries[-2:]
+        request, anew = uuid4(), Text(f"{self.written[-2]} anew")
+        await through(lambda: self.talk.act(messages.edit, entry=changed, content=anew, request_id=request))
+        await through(lambda: self.talk.act(messages.delete, entry=gone))
+        self.written[-2:] = [anew.body]
+        del self._entries[-1]
 
-    async def _send(self, count: int) -> None:
+    async def _send(self, count: int, every: float) -> None:
         app, room = self.talk.app, self.talk.room
         events = []
         for _ in range(count):
             words = f"c{next(_numbers)}"
             events.append(await app.send(room, words))
             self.sent.append(words)
-        if count > 1:
-            await app.edit(room, events[-2], f"{self.sent[-2]} anew")
-            self.sent[-2] += " anew"
-            await app.redact(room, events[-1])
-            del self.sent[-1]
+            await asyncio.sleep(every)
+        await app.edit(room, events[-2], f"{self.sent[-2]} anew")
+        await app.redact(room, events[-1])
+        self.sent[-2:] = [f"{self.sent[-2]} anew"]
 
     async def check(self, seconds: float = PATIENCE) -> None:
         """Everything is in both places exactly once, in order, readable: at the latest after `seconds`."""
@@ -95,6 +100,15 @@ class Ledger:
 
     async def _journal_agrees(self) -> bool:
         return await self._journalled() == self.sent
+
+
+async def through(act: Callable[[], Awaitable[T]]) -> T:
+    """As a page does whose server has lost its database: the same request again, until it has an answer."""
+    while True:
+        try:
+            return await act()
+        except UNREACHABLE:
+            await asyncio.sleep(0.1)
 
 
 async def shown(app: RealClient, room: str, sender: str) -> list[str]:

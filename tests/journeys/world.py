@@ -91,6 +91,23 @@ class World:
         await self.end()
         return await self.start(**more)
 
+    @asynccontextmanager
+    async def kept_running(self, **more: str) -> AsyncIterator[None]:
+        """The appservice under a supervisor: started again whenever it ends."""
+
+        async def keep() -> None:
+            while True:
+                await (await self.start(**more)).wait()
+
+        await self.end()
+        keeper = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+            await self.end()
+
     async def kill(self, process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
             process.send_signal(signal.SIGKILL)

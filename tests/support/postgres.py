@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,16 @@ class TestPostgres:
     __test__ = False  # pytest would take it for a class of tests
 
     cluster: postgres.Cluster
+    _server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._server = process.start(self.cluster.program())
+
+    def stop(self) -> None:
+        """What is connected is cut off."""
+        if self._server is not None:
+            process.stop(self.cluster.program(), self._server)
+            self._server = None
 
     @property
     def admin_url(self) -> str:
@@ -63,13 +74,12 @@ def running_postgres() -> Iterator[TestPostgres]:
     cluster = postgres.Cluster(directory / "pg", password="test", throw_away=True)
     try:
         cluster.prepare()
-        program = cluster.program()
-        server = process.start(program)
+        server = TestPostgres(cluster)
+        server.start()
         try:
-            found = TestPostgres(cluster)
-            asyncio.run(found._prepare())
-            yield found
+            asyncio.run(server._prepare())
+            yield server
         finally:
-            process.stop(program, server)
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -57,6 +57,15 @@ class TestHomeserver:
             process.stop(self.config.program(), self._process)
             self._process = None
 
+    async def go_away(self) -> None:
+        """As `stop`, for a test whose clients go on meanwhile."""
+        await asyncio.to_thread(self.stop)
+
+    async def come_back(self) -> None:
+        # Not in a thread: the kernel ends the child together with the thread that started it.
+        self._process = process.start(self.config.program())
+        await synapse.wait_until_ready(self.url)
+
     def freeze(self) -> None:
         """It accepts connections and never answers: the slow homeserver."""
         assert self._process is not None

@@ -7,6 +7,8 @@ import pytest
 import pytest_asyncio
 
 from bridge.database import open_pool
+from tests.clients.raw import Raw
+from tests.journeys.talk import Talk, a_talk
 from tests.journeys.world import World, a_world
 from tests.support.postgres import TestPostgres
 from tests.support.synapse import TestHomeserver
@@ -34,3 +36,17 @@ async def world(
     finally:
         await pool.close()
         await postgres_server.drop(url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def talk(world: World) -> Talk:
+    talk = await a_talk(world)
+    await talk.app.send(talk.room, "good morning")
+    await talk.hears("good morning")
+    return talk
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def raw(talk: Talk) -> Raw:
+    """The client's own account, without any of a client's manners."""
+    return talk.world.clients.with_token(talk.app.access_token)
