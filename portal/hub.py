@@ -47,6 +47,8 @@ class Hub:
         self._told: deque[_Told] = deque(maxlen=KEPT)
         self._number = 0
         self._epoch = secrets.token_hex(4)
+        self.listening = asyncio.Event()
+        """Set once the feed has been heard for the first time."""
 
     def mark(self) -> str:
         """Where the feed is now: a page rendered after this knows everything up to here."""
@@ -109,6 +111,7 @@ class Hub:
         self._epoch, self._number = secrets.token_hex(4), 0
         self._told.clear()
         self._rosters.clear()
+        self.listening.set()
         for viewer in list(self._viewers):
             viewer.take(Notification(Change.REWAKE))
 

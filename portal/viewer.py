@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from bridge import conversations, following
-from bridge.database import Pool, Transaction, transaction
+from bridge.database import Pool, Transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification
 from bridge.sealing import Keyring
@@ -22,7 +22,8 @@ TYPING_LASTS = 30.0
 """Seconds until somebody who was never said to have stopped has."""
 
 EVERYTHING = 2**62
-Change_ = tuple[str, ...]
+_MOVES_ROW = frozenset({Change.ENTRY, Change.ATTACHMENT, Change.CONVERSATION})
+ChangeSaid = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -31,16 +32,22 @@ class Noted:
 
     again: bool = False
     rows: set[ConversationId] = field(default_factory=set)
+    lines: set[EntryId] = field(default_factory=set)
+    """Messages and notices themselves."""
     entries: set[EntryId] = field(default_factory=set)
+    """What may be about a line: an edit, a reply, a reaction."""
     around: bool = False
-    marks: bool = False
+    """Title, banners, members, and with them what holds messages."""
+    reads: bool = False
     all_marks: bool = False
     typing: bool = False
 
+    @property
+    def in_open(self) -> bool:
+        return any((self.lines, self.entries, self.around, self.reads, self.all_marks, self.typing))
+
     def __bool__(self) -> bool:
-        return any(
-            (self.again, self.rows, self.entries, self.around, self.marks, self.all_marks, self.typing)
-        )
+        return self.again or bool(self.rows) or self.in_open
 
 
 class Page:
@@ -63,36 +70,46 @@ class Page:
         """The page has put this conversation in place."""
         self.open = conversation
         self._typing, self._going, self._reads = {}, set(), None
-        noted = self._noted
-        noted.entries, noted.around, noted.marks, noted.typing = set(), False, False, False
+        self._noted = Noted(again=self._noted.again, rows=self._noted.rows)
         self.changed.set()
 
     def take(self, notification: Notification) -> None:
-        note, change, here = self._noted, notification.change, notification.conversation == self.open
-        conversation = notification.conversation
+        conversation, change = notification.conversation, notification.change
         if change is Change.REWAKE:
-            note.again = True
-        elif conversation is None:
-            return
-        elif change in (Change.ENTRY, Change.ATTACHMENT):
-            note.rows.add(conversation)
-            if here:
-                note.entries |= {e for e in (notification.entry, notification.target) if e is not None}
-                note.marks |= notification.person == self.person_id
-                note.typing |= self._typing.pop(notification.person, None) is not None  # type: ignore[arg-type]
-        elif change is Change.CONVERSATION:
-            note.rows.add(conversation)
-            note.around |= here
-            note.marks |= here
-        elif change is Change.RECEIPT and notification.person == self.person_id:
-            note.rows.add(conversation)
-        elif change in (Change.RECEIPT, Change.DELIVERY) and here:
-            # Before the first look at who has read what, nothing tells which lines it is about.
-            note.marks, note.all_marks = True, note.all_marks or self._reads is None
-        elif change is Change.TYPING and here and notification.person not in (None, self.person_id):
-            self._types(notification)
-        if note:
+            self._noted.again = True
+        elif conversation is not None:
+            if change in _MOVES_ROW or (change is Change.RECEIPT and notification.person == self.person_id):
+                self._noted.rows.add(conversation)
+            if conversation == self.open:
+                self._take_here(notification)
+        if self._noted:
             self.changed.set()
+
+    def _take_here(self, notification: Notification) -> None:
+        note, person, entry = self._noted, notification.person, notification.entry
+        match notification.change:
+            case Change.ENTRY | Change.ATTACHMENT if entry is not None:
+                if notification.target is None:
+                    note.lines.add(entry)
+                else:
+                    note.entries |= {entry, notification.target}
+                if person == self.person_id:
+                    self._going.add(entry)
+                elif person is not None and self._typing.pop(person, None) is not None:
+                    note.typing = True
+            case Change.CONVERSATION:
+                note.around = True
+            case Change.DELIVERY | Change.RECEIPT if self._reads is None:
+                # Before the first look at who has read what, nothing tells which lines it is about.
+                note.all_marks = True
+            case Change.DELIVERY if entry is None:
+                note.lines |= self._going
+            case Change.DELIVERY if entry in self._going:
+                note.lines.add(entry)
+            case Change.RECEIPT if person != self.person_id:
+                note.reads = True
+            case Change.TYPING if person not in (None, self.person_id):
+                self._types(notification)
 
     def _types(self, notification: Notification) -> None:
         assert notification.person is not None
@@ -111,28 +128,28 @@ class Page:
             self._noted.typing = True
             self.changed.set()
 
-    async def changes(self) -> list[Change_]:
+    async def changes(self) -> list[ChangeSaid]:
         """What the page has to do now, in this order. After an error the same is noted again."""
         self.changed.clear()
         noted, self._noted = self._noted, Noted()
         conversation = self.open
         try:
-            async with transaction(self._pool) as tx:
-                return await self._render(tx, noted, conversation)
+            # Each statement sees what is committed; a change in between is told again. No BEGIN and COMMIT.
+            async with self._pool.acquire() as connection:
+                return await self._render(connection, noted, conversation)
         except BaseException:
             self._noted.again = True
             raise
 
     async def _render(
         self, tx: Transaction, noted: Noted, conversation: ConversationId | None
-    ) -> list[Change_]:
+    ) -> list[ChangeSaid]:
         if noted.again:
             self._reads = None
             await self._look(tx, conversation)
             return [("again",)]
-        changes: list[Change_] = []
-        of_open = noted.entries or noted.around or noted.marks or noted.typing
-        for row in noted.rows | ({conversation} if conversation and of_open else set()):
+        changes: list[ChangeSaid] = []
+        for row in noted.rows | ({conversation} if conversation and noted.in_open else set()):
             try:
                 found = await conversations.one(tx, self._keyring, self.person_id, row)
             except NotFound:
@@ -147,12 +164,10 @@ class Page:
             await self._look(tx, conversation)
         return changes
 
-    async def _open(self, tx: Transaction, noted: Noted, found: conversations.Row) -> list[Change_]:
+    async def _open(self, tx: Transaction, noted: Noted, found: conversations.Row) -> list[ChangeSaid]:
         where = str(found.id)
-        changes: list[Change_] = []
-        lines = await following.lines_of(tx, noted.entries) if noted.entries else set()
-        if noted.marks:
-            lines |= await self._moved(tx, found.id, everything=noted.all_marks)
+        changes: list[ChangeSaid] = []
+        lines = await self._lines(tx, noted, found.id)
         if lines:
             shown = await reading.some(tx, self._keyring, self._person, found, lines)
             several = len(found.others) > 1
@@ -174,26 +189,30 @@ class Page:
             changes.append(("typing", where, self._part("typing", typing=names)))
         return changes
 
-    async def _moved(
-        self, tx: Transaction, conversation: ConversationId, *, everything: bool
-    ) -> set[EntryId]:
-        """Own messages whose mark may have changed since the last look."""
-        before, going = self._reads, self._going
-        await self._look(tx, conversation)
-        lines = going | self._going
-        if everything or before is None:
-            return lines | await following.written_between(tx, self.person_id, conversation, 0, EVERYTHING)
-        for person, to in (self._reads or {}).items():
-            after = before.get(person, 0)
-            if person != self.person_id and to > after:
-                lines |= await following.written_between(tx, self.person_id, conversation, after, to)
+    async def _lines(self, tx: Transaction, noted: Noted, conversation: ConversationId) -> set[EntryId]:
+        """The lines that may look different now."""
+        lines = set(noted.lines)
+        if noted.entries:
+            lines |= await following.lines_of(tx, noted.entries)
+        if noted.all_marks:
+            lines |= await following.written_between(tx, self.person_id, conversation, 0, EVERYTHING)
+        if noted.around:
+            self._going |= await following.on_their_way(tx, self.person_id, conversation)
+            lines |= self._going
+        if noted.reads and self._reads is not None:
+            before_reads, self._reads = self._reads, await following.read_up_to(tx, conversation)
+            for person, to in self._reads.items():
+                after = before_reads.get(person, 0)
+                if person != self.person_id and to > after:
+                    lines |= await following.written_between(tx, self.person_id, conversation, after, to)
         return lines
 
     async def _look(self, tx: Transaction, conversation: ConversationId | None) -> None:
         if conversation is None:
             return
         self._reads = await following.read_up_to(tx, conversation)
-        self._going = await following.on_their_way(tx, self.person_id, conversation)
+        # Added to, not replaced: what was sent meanwhile is on its way too.
+        self._going |= await following.on_their_way(tx, self.person_id, conversation)
 
     def _part(self, name: str, **values: object) -> Markup:
         return self._templates.render(f"parts/{name}.html", **values)
