@@ -13,7 +13,7 @@ from appservice import holds, masks
 from appservice.backoff import wait
 from appservice.context import Context
 from appservice.faults import point
-from appservice.homeserver import HomeserverError, Refused
+from appservice.homeserver import HomeserverError, Refused, Unavailable
 from appservice.homeserver_transport import Json
 from bridge import legs, outbox, people, puppets
 from bridge import roster as rosters
@@ -26,6 +26,7 @@ from policies.vocabulary import ConversationKind, PersonId
 log = structlog.get_logger()
 
 AT_ONCE = 4
+JOINING = (0.05, 0.05, 0.1, 0.2, 0.5, 1, 2, 4)  # seconds between two looks; it takes 0.1 s as a rule
 AGAIN = 2.0  # seconds, until what waits for the outbox is looked at once more
 NOBODY = 100  # a power level that no client has
 FROZEN = {"m.room.message": NOBODY, "m.room.encrypted": NOBODY, "m.reaction": NOBODY}
@@ -115,6 +116,7 @@ async def bring(context: Context, leg: Leg) -> None:
                 return  # its member was removed meanwhile: they never hear of this room
         await _invite(context, room_id, leg)
         point("leg.invited")
+        await _until_in(context, room_id, leg.user_id)
         async with transaction(context.pool) as tx:
             await legs.set_open(tx, leg)
         log.info("leg_open", leg=str(leg.id))
@@ -198,6 +200,16 @@ async def _freeze(context: Context, leg: Leg, room_id: str) -> int:
 async def _invite(context: Context, room_id: str, leg: Leg) -> None:
     """The homeserver accepts for the client, also before they ever signed in."""
     await _unless_there(context, room_id, leg.user_id, is_direct=leg.kind is not ConversationKind.COMMUNITY)
+
+
+async def _until_in(context: Context, room_id: str, user_id: str) -> None:
+    """What is said before they have joined they never see: the first message waits for it."""
+    for pause in JOINING:
+        state = await context.homeserver.state(room_id, "m.room.member", user_id, context.acting)
+        if state.get("membership") != "invite":
+            return
+        await asyncio.sleep(pause)
+    raise Unavailable(0, "RUH_NOT_JOINED")
 
 
 async def _unless_there(context: Context, room_id: str, user_id: str, *, is_direct: bool | None) -> None:

@@ -15,9 +15,9 @@ import structlog
 from appservice import blasts, files, legs, masks, mend, metrics, renames, revoke, show_typing
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
+from appservice.carrier import Carrier
 from appservice.context import Context
 from appservice.crypto.machine import Machine
-from appservice.deliver import Carrier
 from appservice.homeserver import Homeserver, HomeserverError
 from appservice.lease import Lease
 from appservice.sync import Outcome, Syncer

@@ -5,6 +5,7 @@ A crash anywhere replays from the last token; keys, entries and parked events kn
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -24,10 +25,12 @@ from bridge.legs import Leg
 from policies.vocabulary import ConversationId, PersonId
 
 log = structlog.get_logger()
+TROUBLE: tuple[type[Exception], ...] = (HomeserverError, *UNREACHABLE)
 Json = dict[str, Any]
 
 LONG_POLL = 30.0  # seconds
-GAP_PAGES = 50  # of 100 events
+GAP_PAGES = 1000  # of 100 events: more than that is no absence any more
+KEEP_TOKEN_EVERY = 20.0  # seconds, while nothing comes but our own
 FILTER = json.dumps(
     {
         "presence": {"types": []},
@@ -53,13 +56,29 @@ class Outcome:
     unused_fallbacks: list[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a sync has that isn't our own doing."""
+
+    to_device: list[Any]
+    changed_users: set[str]
+    events: dict[str, list[Json]]
+    """By room, oldest first; only those that we didn't send ourselves."""
+    ephemeral: dict[str, list[Json]]
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.to_device or self.changed_users or self.events or self.ephemeral)
+
+
 class Syncer:
-    """One shard's incoming side. `after` gets each outcome once its transaction is committed."""
+    """One shard's incoming side. Each outcome is handed on once its transaction is committed."""
 
     def __init__(self, context: Context, epoch: int, token: str | None) -> None:
         self._context = context
         self._epoch = epoch
         self._token = token
+        self._kept_at = 0.0
         self._typing: dict[tuple[ConversationId, PersonId], bool] = {}
 
     async def run(self, outcomes: "asyncio.Queue[Outcome]") -> None:
@@ -72,24 +91,42 @@ class Syncer:
                     wait=LONG_POLL if self._token else 0,
                     filter=FILTER,
                 )
-                timelines = await self._timelines(answer)
-                to_device = answer.get("to_device", {}).get("events", [])
-                await self._context.machine.learn_senders(
-                    self._context.pool, self._context.assistant, to_device
-                )
-            except HomeserverError as error:
+                brought = self._brought(answer, await self._timelines(answer))
+                if brought.to_device:
+                    await self._context.machine.learn_senders(
+                        self._context.pool, self._context.assistant, brought.to_device
+                    )
+            except TROUBLE as error:
                 failures += 1
                 SYNC_FAILURES.inc()
-                seconds = wait(error, failures, give_up=False)
-                log.warning("sync_failed", error=error.errcode, seconds=round(seconds, 1))
+                seconds = wait(error, failures, give_up=False) if isinstance(error, HomeserverError) else 1.0
+                code = error.errcode if isinstance(error, HomeserverError) else type(error).__name__
+                log.warning("sync_failed", error=code, seconds=round(seconds, 1))
                 await asyncio.sleep(seconds)
                 continue
             failures = 0
             point("sync.received")
-            outcome = await self._commit(answer, timelines)
+            outcome = await self._commit(answer, brought)
             point("sync.committed")
             self._token = answer["next_batch"]
             outcomes.put_nowait(outcome)
+
+    def _brought(self, answer: Json, timelines: dict[str, list[Json]]) -> Brought:
+        is_ours = self._context.is_ours
+        lists = answer.get("device_lists", {})
+        users = (*lists.get("changed", []), *lists.get("left", []))
+        theirs = {
+            room: kept
+            for room, events in timelines.items()
+            if (kept := [event for event in events if not is_ours(event["sender"])])
+        }
+        ephemeral = {
+            room: events
+            for room, body in answer.get("rooms", {}).get("join", {}).items()
+            if (events := body.get("ephemeral", {}).get("events"))
+        }
+        to_device = answer.get("to_device", {}).get("events", [])
+        return Brought(to_device, {user for user in users if not is_ours(user)}, theirs, ephemeral)
 
     async def _timelines(self, answer: Json) -> dict[str, list[Json]]:
         """Each room's events, oldest first; what the homeserver left out of one is fetched."""
@@ -120,56 +157,46 @@ class Syncer:
             log.error("gap_too_long", room=room_id, events=len(events))
         return events[::-1]
 
-    async def _commit(self, answer: Json, timelines: dict[str, list[Json]]) -> Outcome:
+    async def _commit(self, answer: Json, brought: Brought) -> Outcome:
+        outcome = Outcome(
+            changed_users=brought.changed_users,
+            key_counts=answer.get("device_one_time_keys_count"),
+            unused_fallbacks=answer.get("device_unused_fallback_key_types"),
+        )
+        now = time.monotonic()
+        if brought.is_nothing and now - self._kept_at < KEEP_TOKEN_EVERY:
+            return outcome  # our own messages come back; going through them once more costs nothing
         pause = 0.2
         while True:
             try:
                 async with transaction(self._context.pool) as tx:
-                    outcome = await self._effects(tx, answer, timelines)
+                    await self._effects(tx, brought, outcome)
                     await shards.advance(tx, self._context.shard, self._epoch, answer["next_batch"])
+                self._kept_at = now
                 return outcome
             except UNREACHABLE as error:
                 log.warning("database_unreachable", error=type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5)
 
-    async def _effects(self, tx: Transaction, answer: Json, timelines: dict[str, list[Json]]) -> Outcome:
+    async def _effects(self, tx: Transaction, brought: Brought, outcome: Outcome) -> None:
         context = self._context
-        outcome = Outcome(
-            key_counts=answer.get("device_one_time_keys_count"),
-            unused_fallbacks=answer.get("device_unused_fallback_key_types"),
-        )
-        to_device = answer.get("to_device", {}).get("events", [])
-        if to_device:
-            received = await context.machine.receive_to_device(tx, context.assistant, to_device)
+        if brought.to_device:
+            received = await context.machine.receive_to_device(tx, context.assistant, brought.to_device)
             outcome.wedged |= received.wedged
             await retry_sessions(tx, context, received.sessions)
         point("sync.keys")
-        lists = answer.get("device_lists", {})
-        users = (*lists.get("changed", []), *lists.get("left", []))
-        changed = {user for user in users if not context.is_ours(user)}
-        if changed:
-            await context.machine.devices_changed(tx, changed)
-            outcome.changed_users = changed
-        rooms = answer.get("rooms", {}).get("join", {})
-        theirs = {
-            room: [event for event in events if not context.is_ours(event["sender"])]
-            for room, events in timelines.items()
-        }
-        theirs = {room: events for room, events in theirs.items() if events}
-        ephemeral = {
-            room: events
-            for room, body in rooms.items()
-            if (events := body.get("ephemeral", {}).get("events"))
-        }
-        if theirs or ephemeral:
-            known = await legs.by_rooms(tx, {*theirs, *ephemeral})
-            for room, events in theirs.items():
-                await self._room(tx, room, known.get(room), events)
-            for room, events in ephemeral.items():
-                if room in known:
-                    await self._ephemeral(tx, known[room], events)
-        return outcome
+        if brought.changed_users:
+            await context.machine.devices_changed(tx, brought.changed_users)
+        rooms = {*brought.events, *brought.ephemeral}
+        if not rooms:
+            return
+        known = await legs.by_rooms(tx, rooms)
+        for room, events in brought.events.items():
+            await self._room(tx, room, known.get(room), events)
+        for room, events in brought.ephemeral.items():
+            if room in known:
+                await self._ephemeral(tx, known[room], events)
 
     async def _room(self, tx: Transaction, room: str, leg: Leg | None, events: list[Json]) -> None:
         if leg is None:

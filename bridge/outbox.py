@@ -14,9 +14,19 @@ from bridge.database import Transaction
 from bridge.errors import SealBroken
 from bridge.feed import CHANNEL, Change, Notification
 from bridge.journal import unseal
+from bridge.puppets import Puppet
 from bridge.sealing import Keyring
 from policies.content import Content
-from policies.vocabulary import ConversationId, EntryId, EntryKind, LegId, MatrixUserId, RoomId
+from policies.vocabulary import (
+    ConversationId,
+    DeviceId,
+    EntryId,
+    EntryKind,
+    LegId,
+    MatrixUserId,
+    PuppetId,
+    RoomId,
+)
 
 DUE = "d.state IN ('pending', 'prepared')"
 
@@ -43,6 +53,11 @@ class Item:
     posted_at: datetime
     due: bool
     """It may go now: its time has come, and its author is in the room."""
+
+    @property
+    def puppet(self) -> Puppet:
+        """Who sends it."""
+        return Puppet(PuppetId(self.puppet_id), MatrixUserId(self.puppet_user), DeviceId(self.puppet_device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +124,15 @@ async def is_open(tx: Transaction, leg: LegId) -> bool:
     return bool(await tx.fetchval("SELECT state = 'open' FROM leg WHERE id = $1", leg))
 
 
-async def still_pending(tx: Transaction, ids: Sequence[int]) -> set[int]:
-    """Lock those that are to be prepared; one that was cancelled meanwhile is not among them."""
+async def prepared(tx: Transaction, items: Sequence[Item]) -> bool:
+    """Store what exactly goes out from here on. False: one of them is no longer to be sent; roll back."""
     rows = await tx.fetch(
-        "SELECT id FROM delivery WHERE id = ANY($1) AND state = 'pending' FOR UPDATE", list(ids)
-    )
-    return {row["id"] for row in rows}
-
-
-async def prepared(tx: Transaction, made: Sequence[tuple[int, str, str]]) -> None:
-    """Store (delivery, transaction id, payload): from here on exactly this goes out."""
-    await tx.execute(
         "UPDATE delivery d SET state = 'prepared', txn_id = x.txn_id, payload = x.payload,"
         " prepared_at = now() FROM unnest($1::bigint[], $2::text[], $3::text[]) AS x(id, txn_id, payload)"
-        " WHERE d.id = x.id",
-        [m[0] for m in made], [m[1] for m in made], [m[2] for m in made],
+        " WHERE d.id = x.id AND d.state = 'pending' RETURNING d.id",
+        [item.id for item in items], [item.txn_id for item in items], [item.payload for item in items],
     )  # fmt: skip
+    return len(rows) == len(items)
 
 
 async def sent(tx: Transaction, load: Load, item: Item, event_id: str | None) -> None:

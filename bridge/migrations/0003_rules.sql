@@ -131,19 +131,21 @@ CREATE TABLE notification_setting (
     browser boolean NOT NULL DEFAULT true
 );
 
--- One e-mail per stretch of unread messages: made with the first of them, gone when it is read.
+-- One e-mail per stretch of unread messages. A stretch begins with its first message, `since_seq`, and is over as
+-- soon as its reader's mark reaches that: nobody has to take the row away, the next stretch takes its place.
 CREATE TABLE unread_mail (
     person_id uuid NOT NULL REFERENCES person (id),
     conversation_id uuid NOT NULL REFERENCES conversation (id),
     since_seq bigint NOT NULL,
-    due_at timestamptz NOT NULL,
+    unread_since timestamptz NOT NULL DEFAULT now(),
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sending', 'sent', 'failed')),
     attempts int NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
     error text,
     message_id text,                        -- the mail's own Message-ID: the same in every attempt
     PRIMARY KEY (person_id, conversation_id)
 );
-CREATE INDEX unread_mail_due ON unread_mail (due_at) WHERE state IN ('waiting', 'sending');
+CREATE INDEX unread_mail_due ON unread_mail (unread_since) WHERE state IN ('waiting', 'sending');
 
 -- Append-only; chained a moment after (S3): `place` in the chain, `link` a MAC over the link before and the row.
 -- Ids and codes, never content.
@@ -161,6 +163,7 @@ CREATE TABLE audit (
 CREATE INDEX audit_unlinked ON audit (id) WHERE link IS NULL;
 CREATE INDEX audit_conversation ON audit (conversation_id, id DESC);
 CREATE INDEX audit_actor ON audit (actor_id, id DESC);
+CREATE INDEX audit_read ON audit (conversation_id, actor_id, at) WHERE action = 'read';
 CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.link IS NULL AND NEW.link IS NOT NULL AND OLD.place IS NULL
@@ -174,18 +177,29 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit
     FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_not_emptied BEFORE TRUNCATE ON audit
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
 
 -- Deleted messages are kept for a time so that Client Care can restore them (M8), then erased.
 ALTER TABLE entry
+    DROP CONSTRAINT entry_kind_check,
+    ADD CONSTRAINT entry_kind_check CHECK (kind IN
+        ('message', 'edit', 'deletion', 'restoration', 'reaction', 'reaction_removed', 'notice')),
     ADD COLUMN erase_at timestamptz,
     ADD COLUMN restored_at timestamptz,
     ADD COLUMN restored_by uuid REFERENCES person (id);
+UPDATE entry SET erase_at = deleted_at + interval '30 days' WHERE kind = 'message' AND deleted_at IS NOT NULL;
 CREATE INDEX entry_to_erase ON entry (erase_at) WHERE erase_at IS NOT NULL AND sealed IS NOT NULL;
 
 -- migrate: rollback
 
 DROP INDEX entry_to_erase, conversation_one_care;
-ALTER TABLE entry DROP COLUMN erase_at, DROP COLUMN restored_at, DROP COLUMN restored_by;
+DELETE FROM delivery d USING entry e WHERE e.id = d.entry_id AND e.kind = 'restoration';
+DELETE FROM entry WHERE kind = 'restoration';
+ALTER TABLE entry DROP COLUMN erase_at, DROP COLUMN restored_at, DROP COLUMN restored_by,
+    DROP CONSTRAINT entry_kind_check,
+    ADD CONSTRAINT entry_kind_check CHECK (kind IN
+        ('message', 'edit', 'deletion', 'reaction', 'reaction_removed', 'notice'));
 DROP TABLE audit, unread_mail, notification_setting, lobby;
 DROP FUNCTION audit_is_append_only;
 ALTER TABLE conversation DROP COLUMN blast_id, DROP COLUMN told_at, DROP COLUMN told_by, DROP COLUMN closed_by,
