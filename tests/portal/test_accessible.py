@@ -1,4 +1,4 @@
-"""No serious finding of axe-core on any page or state, in both colour schemes and from a phone to a wide screen."""
+"""No serious finding of axe-core in any state, in both colour schemes, from a phone to a wide screen."""
 
 from datetime import timedelta
 from pathlib import Path

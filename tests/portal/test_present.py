@@ -30,7 +30,8 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 def line(**given: object) -> Line:
     values: dict[str, object] = {
-        "id": EntryId(uuid4()), "seq": 5, "kind": EntryKind.MESSAGE, "author_id": SARA.id, "content": Text("Hello"),
+        "id": EntryId(uuid4()), "seq": 5, "kind": EntryKind.MESSAGE, "author_id": SARA.id,
+        "content": Text("Hello"),
         "posted_at": NOW, "automatic": None, "edited_at": None, "deleted_at": None, "unreadable": False,
         "request_id": None, "reply_to": None, "reactions": (), "deliveries": (), **given,
     }  # fmt: skip
@@ -39,7 +40,8 @@ def line(**given: object) -> Line:
 
 def conversation(**given: object) -> Row:
     values: dict[str, object] = {
-        "id": ConversationId(uuid4()), "kind": ConversationKind.DIRECT, "title": "Amina Yusuf", "has_own_title": False,
+        "id": ConversationId(uuid4()), "kind": ConversationKind.DIRECT, "title": "Amina Yusuf",
+        "has_own_title": False,
         "is_organiser": True, "others": (AMINA,), "last": None, "last_seq": 5, "at": NOW, "unread": False,
         "read_seq": 5, "holds": (), "closed": False, **given,
     }  # fmt: skip
