@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from bridge import audit, client_groups, people
+from bridge import audit, client_groups, directory
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.feed import Change, Notification, notify
@@ -70,7 +70,7 @@ async def barred(
     if switch is None or not clients:
         return {}
     holding = await in_force(tx, keyring, clients, switch)
-    persons = await people.get_many(tx, keyring, clients)
+    persons = await directory.get_many(tx, keyring, clients)
     verdicts = {
         client: chat_settings.reachable(persons[client].name, switch, holding[client])
         for client in clients

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
-from bridge import audit, chat_settings, journal, people, seats
+from bridge import audit, chat_settings, directory, journal, seats
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import NotAllowed
@@ -70,7 +70,7 @@ async def members(tx: Transaction, keyring: Keyring, conversation: ConversationI
         " ORDER BY joined_at, id",
         conversation,
     )
-    persons = await people.get_many(tx, keyring, {PersonId(row["person_id"]) for row in rows})
+    persons = await directory.get_many(tx, keyring, {PersonId(row["person_id"]) for row in rows})
     return [Member(persons[row["person_id"]], row["joined_seq"], row["removed_seq"]) for row in rows]
 
 
@@ -86,7 +86,7 @@ async def start(
     barred: Mapping[PersonId, Refusal] | None = None,
 ) -> ConversationId:
     """A new conversation, everybody in it. Raises NotAllowed with the words of the policy."""
-    persons = await people.get_many(tx, keyring, [actor, *others])
+    persons = await directory.get_many(tx, keyring, [actor, *others])
     organiser = persons[actor]
     chosen = [persons[person] for person in others if person in persons]
     steps = _allowed(membership.start(kind, organiser, chosen, told=told, barred=barred))
@@ -118,7 +118,7 @@ async def add(
 ) -> None:
     """Somebody more, or somebody back: from now on (C10, C12)."""
     key, group = await _changing(tx, keyring, actor, conversation, Action.ADD_MEMBER)
-    added = await people.get(tx, keyring, person)
+    added = await directory.get(tx, keyring, person)
     steps = _allowed(membership.add(group, added, told=told, barred=barred))
     everybody = {**_everybody(group), person: added}
     await _carry_out(_Work(tx, key, conversation, actor, Change.ADDED, at, everybody, person), steps)
