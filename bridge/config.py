@@ -110,6 +110,8 @@ class PortalSettings(CommonSettings):
     portal_host: str = "127.0.0.1"
     portal_port: Port = 8080
     api_token: Secret
+    trusted_proxies: Annotated[int, Field(ge=0, le=10)] = 0
+    """How many proxies stand in front: so many last addresses of X-Forwarded-For are believed."""
     session_idle_minutes: Annotated[int, Field(ge=1)] = 30
     secure_cookies: bool = True
 

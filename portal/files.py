@@ -14,10 +14,10 @@ from bridge import attachments, timeline
 from bridge.database import transaction
 from bridge.errors import NotFound
 from policies.content import Attachment
-from policies.vocabulary import ConversationId
+from policies.vocabulary import ConversationId, PersonId
 from portal.bodies import INLINE
 from portal.security import signed_in
-from portal.services import services
+from portal.services import Services, services
 
 blueprint = Blueprint("files", __name__)
 
@@ -40,7 +40,9 @@ async def file(conversation: UUID, attachment: UUID) -> Response:
     start, end = _range(size)
     if start >= size > 0:
         return Response("", 416, headers={"Content-Range": f"bytes */{size}"})
-    response = Response(_bytes(attachment, start, end), 206 if (start, end) != (0, size) else 200)
+    response = Response(
+        _bytes(wired, g.me.id, attachment, start, end), 206 if (start, end) != (0, size) else 200
+    )
     mime = content.mime.split(";")[0].strip().lower()
     shown = mime in _SHOWN
     response.headers["Content-Type"] = mime if shown else "application/octet-stream"
@@ -65,8 +67,11 @@ def _range(size: int) -> tuple[int, int]:
     return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
 
 
-async def _bytes(attachment: UUID, start: int, end: int) -> AsyncIterator[bytes]:
-    wired, person, at = services(), g.me.id, 0
+async def _bytes(
+    wired: Services, person: PersonId, attachment: UUID, start: int, end: int
+) -> AsyncIterator[bytes]:
+    """Runs while the answer is being sent, outside of the request."""
+    at = 0
     async with transaction(wired.pool) as tx:
         async for chunk in attachments.chunks(tx, wired.keyring, person, attachment):
             if at >= end:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, ClassVar, cast
-from urllib.parse import urlsplit
 
 import structlog
 from quart import Blueprint, current_app, websocket
@@ -22,7 +21,7 @@ from bridge.feed import Change, Notification
 from bridge.standing import standing
 from policies.vocabulary import ConversationId, Person
 from portal.hub import Hub, hub
-from portal.security import cookie_name, find_session, identity
+from portal.security import cookie_name, find_session, identity, is_our_origin
 from portal.services import Services, services
 from portal.templating import Templates
 from portal.viewer import Page
@@ -54,8 +53,7 @@ async def live() -> None:
 
 
 def _from_elsewhere() -> bool:
-    origin = websocket.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != websocket.host
+    return not is_our_origin(websocket.headers.get("Origin"), websocket.host)
 
 
 class _Socket:

@@ -6,10 +6,12 @@ addresses and times of who looked at what are the audit trail's business, not a 
 
 import asyncio
 import signal
+from typing import Any
 
 import structlog
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.middleware import ProxyFixMiddleware
 
 from bridge.config import PortalSettings
 from portal.app import create_app
@@ -24,8 +26,16 @@ async def run(settings: PortalSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     log.info("portal_starting", host=settings.portal_host, port=settings.portal_port)
-    await serve(create_app(settings), config(settings), shutdown_trigger=stopping.wait)
+    await serve(served(settings), config(settings), shutdown_trigger=stopping.wait)
     log.info("portal_stopped")
+
+
+def served(settings: PortalSettings) -> Any:
+    """The app; behind proxies it sees the visitor's address, which sign-in attempts are counted by."""
+    app = create_app(settings)
+    if not settings.trusted_proxies:
+        return app
+    return ProxyFixMiddleware(app, mode="legacy", trusted_hops=settings.trusted_proxies)
 
 
 def config(settings: PortalSettings) -> Config:

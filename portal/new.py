@@ -24,10 +24,15 @@ AT_ONCE = 60
 @blueprint.post("/people")
 @signed_in
 async def search() -> Response:
-    query, wired = (await request.form).get("query", "")[:100], services()
+    given, wired = await request.form, services()
+    query, offset = given.get("query", "")[:100], given.get("offset", 0, type=int)
     async with transaction(wired.pool) as tx:
-        found = await people.search(tx, wired.keyring, g.me, query, limit=AT_ONCE)
-    return html(render("parts/people.html", people=[present.choice(p) for p in found], query=query))
+        found = await people.search(
+            tx, wired.keyring, g.me, query, limit=AT_ONCE + 1, offset=max(offset or 0, 0)
+        )
+    choices = [present.choice(person) for person in found[:AT_ONCE]]
+    more = (offset or 0) + AT_ONCE if len(found) > AT_ONCE else None
+    return html(render("parts/people.html", people=choices, query=query, more=more, first=not offset))
 
 
 @blueprint.post("/chat/new")

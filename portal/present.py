@@ -12,8 +12,9 @@ from markupsafe import Markup
 from bridge import conversations
 from bridge.attachments import State as FileState
 from bridge.timeline import Line, Page, ReadMark
+from policies import access, notices
 from policies import content as contents
-from policies import notices
+from policies.access import Action
 from policies.content import Attachment, Location, Notice, Text
 from policies.vocabulary import EntryId, EntryKind, Name, Person, PersonId, Role
 from portal import views
@@ -33,7 +34,8 @@ _AUTOMATIC = {"welcome": "Welcome message", "auto_reply": "Automatic reply"}
 
 
 def me(person: Person) -> views.Me:
-    return views.Me(person.id, person.name.full, ROLES[person.role], disc(person))
+    may_start = bool(access.decide(Action.START_DIRECT, person.role))
+    return views.Me(person.id, person.name.full, ROLES[person.role], disc(person), may_start)
 
 
 def disc(person: Person) -> Disc:

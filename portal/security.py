@@ -92,8 +92,13 @@ def from_elsewhere() -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site not in ("same-origin", "none")
-    origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.host
+    return not is_our_origin(request.headers.get("Origin"), request.host)
+
+
+def is_our_origin(origin: str | None, host: str) -> bool:
+    """None: the browser says none, as for an address typed in. A proxy may ask us under another name."""
+    ours = {host, urlsplit(services().settings.portal_url).netloc}
+    return origin is None or urlsplit(origin).netloc in ours
 
 
 def signed_in(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | Answer]]:

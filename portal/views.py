@@ -37,6 +37,8 @@ class Me:
     name: str
     role: str
     disc: Disc
+    may_start: bool = True
+    """"New" is for those who may write to clients first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ function toggle(option) {
 
 export function enterPeople() {
   const dialog = $("#new-dialog");
+  if (!dialog) return;
   dialog.addEventListener("ruh:opened", () => {
     field().value = "";
     choose(null);
