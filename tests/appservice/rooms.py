@@ -1,4 +1,4 @@
-"""The appservice's own work on a real homeserver, called by hand: what runs in a process is tried elsewhere."""
+"""The appservice's work on a real homeserver, called by hand; whole processes are tried in the journeys."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -6,21 +6,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
+import asyncpg
 
 from appservice import legs, masks, revoke
 from appservice.accounts import bring_due
 from appservice.context import Context
 from appservice.crypto.machine import Machine
-from appservice.homeserver import Acting, Homeserver
+from appservice.homeserver import Acting, Homeserver, Refused
 from bridge import accounts, puppets, revocations, roster, seats
 from bridge.database import Pool, transaction
 from bridge.revocations import Revocation
 from bridge.sealing import standing_key
 from policies.removal import Step
-from policies.vocabulary import ConversationId, ConversationKind, LegId, Person, Role
+from policies.vocabulary import ConversationId, ConversationKind, Person, Role
 from tests.clients.raw import Raw
 from tests.support.people import keyring, make
 from tests.support.synapse import TestHomeserver
@@ -126,8 +128,38 @@ class Stage:
             await revoke.work_due(self.context)
         raise AssertionError(f"after {turns} turns: {steps}")
 
-    async def seen_devices(self, person: Person, at: datetime) -> None:
-        """As if all of a client's devices had last asked for news then."""
+    async def phone(self, person: Person, seen_at: datetime) -> None:
+        """A device that last asked for news then. Real ones are noted every two minutes only."""
+        user_id, api = await self.user_id(person), self.context.homeserver
+        where = f"/_synapse/admin/v2/users/{quote(user_id)}/devices"
+        await api.call("POST", where, admin=True, body={"device_id": "PHONE"})
+        its = self.server.config.database
+        connection = await asyncpg.connect(
+            host=its["host"], port=its["port"], user=its["user"], password=its["password"],
+            database=its["dbname"],
+        )  # fmt: skip
+        try:
+            await connection.execute(
+                "UPDATE devices SET last_seen = $2 WHERE user_id = $1 AND device_id = 'PHONE'",
+                user_id, int(seen_at.timestamp() * 1000),
+            )  # fmt: skip
+        finally:
+            await connection.close()
+
+    async def memberships(self, room: str) -> dict[str, str]:
+        """Everybody who is or was in a room, as the homeserver's administration reports it."""
+        where = f"/_synapse/admin/v1/rooms/{quote(room)}/state"
+        state = (await self.context.homeserver.call("GET", where, admin=True))["state"]
+        return {e["state_key"]: e["content"]["membership"] for e in state if e["type"] == "m.room.member"}
+
+    async def exists(self, room: str) -> bool:
+        try:
+            await self.context.homeserver.call("GET", f"/_synapse/admin/v1/rooms/{quote(room)}", admin=True)
+        except Refused as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
 
 @asynccontextmanager
