@@ -12,7 +12,7 @@ from datetime import timedelta
 import aiohttp
 import structlog
 
-from appservice import blasts, files, legs, masks, mend, metrics, renames, revoke, show_typing
+from appservice import blasts, files, legs, masks, mend, metrics, renames, revoke, show_typing, upkeep
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
 from appservice.carrier import Carrier
@@ -90,6 +90,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(30.0, watch.blasts_due, blasts.carry_out, context))
         tasks.create_task(_every(2.0, watch.revocations_due, revoke.work_due, context))
         tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
+        tasks.create_task(_every(1.0, asyncio.Event(), upkeep.link_audit, context))
 
 
 async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver) -> Context:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from bridge import audit
 from bridge.database import Transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification, notify
@@ -133,6 +134,7 @@ async def chunks(
     """The file's bytes in order; the transaction stays open meanwhile."""
     conversation, _, size = await find(tx, actor, attachment)
     key = (await standing(tx, actor, conversation)).key(keyring)
+    await audit.read(tx, actor=actor, conversation=conversation)
     for n in range(-(-size // CHUNK)):
         sealed = await tx.fetchval(
             "SELECT sealed FROM attachment_chunk WHERE attachment_id = $1 AND n = $2", attachment, n

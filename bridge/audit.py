@@ -2,18 +2,19 @@
 
 Rows are linked in the order of their ids: each link is a MAC over the one before and the row, under a key
 that is not in the database. A row changed, taken out or put in later breaks every link after it (S3).
-Linking follows behind, so that nobody who writes a message waits for the chain.
+Linking follows a second behind, so that nobody who writes a message waits for the chain.
 """
 
 import hmac
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from bridge.database import Transaction
+from bridge.errors import Kept
 from bridge.sealing import Keyring, standing_key
 
 
@@ -59,9 +60,45 @@ class Row:
     detail: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last link of the chain. Noted somewhere else, it shows later that nothing was cut off or redone."""
+
+    place: int
+    link: bytes
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.link[:8].hex()}"
+
+
+class Fault(StrEnum):
+    """What is wrong at the first place that doesn't hold."""
+
+    MISSING = "missing"
+    ALTERED = "altered"
+    BACKDATED = "backdated"
+    NOT_AS_NOTED = "not_as_noted"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """So many links hold. `fault`: what is wrong with the one after them, None: there is none."""
+
+    held: int
+    head: Head | None
+    fault: Fault | None
+    unlinked: int
+    """Rows too young to be in the chain: nothing proves them yet."""
+
+
 _COLUMNS = "id, at, actor_id, action, conversation_id, subject_id, detail"
 _LOCK = 0x52756801
 BATCH = 1000
+READ_AGAIN = timedelta(minutes=10)
+"""Somebody who goes on reading is recorded anew after this long."""
+_LATE = timedelta(hours=1)
+"""A transaction commits seconds after its rows were dated; what is dated longer before what was linked
+earlier was put in by somebody."""
 
 
 async def record(
@@ -73,7 +110,10 @@ async def record(
     subject: UUID | None = None,
     **detail: str | int | bool | None,
 ) -> None:
-    """In the transaction of what is recorded. `subject`: the person or entry that it was done to."""
+    """In the transaction of what is recorded. `subject`: the person or entry that it was done to.
+
+    What is written to the journal is recorded by the statement that appends it (`bridge.journal`).
+    """
     await tx.execute(
         "INSERT INTO audit (actor_id, action, conversation_id, subject_id, detail)"
         " VALUES ($1, $2, $3, $4, $5)",
@@ -81,40 +121,92 @@ async def record(
     )  # fmt: skip
 
 
-async def link(tx: Transaction, keyring: Keyring) -> int:
-    """Chain what came since; returns how many rows."""
+async def record_each(
+    tx: Transaction, action: Did, rows: list[tuple[UUID, UUID]], *, actor: UUID | None = None
+) -> None:
+    """The same for several (conversation, subject) at once."""
+    await tx.execute(
+        "INSERT INTO audit (actor_id, action, conversation_id, subject_id)"
+        " SELECT $1, $2, * FROM unnest($3::uuid[], $4::uuid[])",
+        actor, action, [row[0] for row in rows], [row[1] for row in rows],
+    )  # fmt: skip
+
+
+READ_ONCE = f"""INSERT INTO audit (actor_id, action, conversation_id)
+    SELECT $1, '{Did.READ}', $2 WHERE NOT EXISTS (SELECT FROM audit WHERE action = '{Did.READ}'
+        AND actor_id = $1 AND conversation_id = $2
+        AND at > now() - interval '{READ_AGAIN.total_seconds():.0f} s')"""
+"""$1 the person, $2 the conversation; also a part of the statement that moves a mark (`bridge.receipts`)."""
+
+
+async def read(tx: Transaction, *, actor: UUID, conversation: UUID) -> None:
+    """Somebody has a conversation before their eyes: once, until `READ_AGAIN` has passed."""
+    await tx.execute(READ_ONCE, actor, conversation)
+
+
+def refusal(actor: UUID, action: str, conversation: UUID, code: str) -> Kept:
+    """That somebody was refused something; recorded after the refusal has taken its transaction back."""
+    return Kept(
+        "INSERT INTO audit (actor_id, action, conversation_id, detail) VALUES ($1, $2, $3, $4)",
+        (actor, Did.REFUSED, conversation, {"action": action, "code": code}),
+    )
+
+
+async def link(tx: Transaction, keyring: Keyring) -> tuple[int, Head] | None:
+    """Chain what came since, up to `BATCH` rows: how many, and the new end. None: nothing came."""
     await tx.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
     rows = await tx.fetch(f"SELECT {_COLUMNS} FROM audit WHERE link IS NULL ORDER BY id LIMIT $1", BATCH)
     if not rows:
-        return 0
+        return None
     last = await tx.fetchrow(
         "SELECT place, link FROM audit WHERE place IS NOT NULL ORDER BY place DESC LIMIT 1"
     )
-    first, previous = (1, b"") if last is None else (last["place"] + 1, last["link"])
+    head = Head(0, b"") if last is None else Head(last["place"], last["link"])
     key = await _key(tx, keyring)
-    links = []
-    for place, row in enumerate(rows, start=first):
-        previous = _link(key, previous, place, _row(row))
-        links.append((row["id"], place, previous))
-    await tx.executemany("UPDATE audit SET place = $2, link = $3 WHERE id = $1", links)
-    return len(rows)
+    made = []
+    for row in rows:
+        head = _next(key, head, _row(row))
+        made.append((row["id"], head.place, head.link))
+    await tx.execute(
+        "UPDATE audit SET place = x.place, link = x.link"
+        " FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS x(id, place, link) WHERE audit.id = x.id",
+        *zip(*made, strict=True),
+    )
+    return len(made), head
 
 
-async def verify(tx: Transaction, keyring: Keyring) -> tuple[int, int | None]:
-    """How many links hold, and the place of the first that doesn't (None: all do).
+async def has_unlinked(tx: Transaction) -> bool:
+    return await tx.fetchval("SELECT true FROM audit WHERE link IS NULL LIMIT 1") is True
 
-    Rows cut off at the end leave a whole chain: compare the count with one noted earlier.
+
+async def verify(tx: Transaction, keyring: Keyring, noted: tuple[int, str] | None = None) -> Verified:
+    """Go through the whole chain, in one snapshot. `noted`: an old head's place, and how its link begins.
+
+    Without a noted head nobody can tell a chain from one that was cut off, or unlinked from some place on
+    and linked again: whoever may do that to the table needs no key.
     """
     key = await _key(tx, keyring)
-    previous, held = b"", 0
+    head, latest, fault = Head(0, b""), None, None
     async for row in tx.cursor(
-        f"SELECT place, link, {_COLUMNS} FROM audit WHERE place IS NOT NULL ORDER BY place"
+        f"SELECT place, link, {_COLUMNS} FROM audit WHERE place IS NOT NULL ORDER BY place", prefetch=500
     ):
-        previous = _link(key, previous, held + 1, _row(row))
-        if row["place"] != held + 1 or not hmac.compare_digest(previous, row["link"]):
-            return held, held + 1
-        held += 1
-    return held, None
+        expected = _next(key, head, _row(row))
+        latest = max(latest or row["at"], row["at"])
+        if row["place"] != expected.place:
+            fault = Fault.MISSING
+        elif not hmac.compare_digest(expected.link, row["link"]):
+            fault = Fault.ALTERED
+        elif row["at"] < latest - _LATE:
+            fault = Fault.BACKDATED
+        elif noted and noted[0] == expected.place and not expected.link.hex().startswith(noted[1]):
+            fault = Fault.NOT_AS_NOTED
+        if fault is not None:
+            break
+        head = expected
+    if fault is None and noted and noted[0] > head.place:
+        fault = Fault.MISSING
+    unlinked = await tx.fetchval("SELECT count(*) FROM audit WHERE link IS NULL")
+    return Verified(head.place, head if head.place else None, fault, unlinked)
 
 
 async def page(
@@ -144,8 +236,10 @@ def _row(row: Any) -> Row:
     return Row(*(row[name] for name in _COLUMNS.split(", ")))
 
 
-def _link(key: bytes, previous: bytes, place: int, row: Row) -> bytes:
+def _next(key: bytes, head: Head, row: Row) -> Head:
+    """The link of a row that stands behind `head`."""
+    place = head.place + 1
     ids = (row.actor_id, row.conversation_id, row.subject_id)
     said = [place, row.id, row.at.isoformat(), row.action, *(str(i) if i else None for i in ids), row.detail]
     text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-    return hmac.digest(key, previous + text.encode(), "sha256")
+    return Head(place, hmac.digest(key, head.link + text.encode(), "sha256"))

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bridge import people, roster
+from bridge import audit, people, roster
+from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import Invalid, SealBroken
 from bridge.journal import unseal
 from bridge.sealing import DataKey, Keyring
-from bridge.standing import standing
+from bridge.standing import allowed, standing
 from policies import naming
 from policies.access import Action
 from policies.content import Content, clean_text
@@ -119,14 +120,14 @@ async def rename(
     tx: Transaction, keyring: Keyring, *, actor: PersonId, conversation: ConversationId, title: str
 ) -> None:
     """The organiser's own title, seen by staff only (C9); an empty one brings the default back."""
-    where = await standing(tx, actor, conversation)
-    where.require(Action.RENAME)
+    await allowed(tx, actor, conversation, Action.RENAME)
     title = " ".join(clean_text(title).split())
     if len(title) > naming.TITLE_LIMIT:
         raise Invalid(
             "too_long", f"A title can have up to {naming.TITLE_LIMIT} characters; this one has {len(title)}."
         )
     await roster.entitle(tx, keyring, conversation, title or None)
+    await audit.record(tx, Did.RENAMED, actor=actor, conversation=conversation)
 
 
 async def staff_of(tx: Transaction, conversation: ConversationId) -> list[PersonId]:

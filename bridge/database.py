@@ -10,6 +10,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pogo_core.util import migrate
 
+from bridge.errors import RuhError
+
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Transaction: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection with an open transaction: what every use case takes."""
@@ -52,9 +54,14 @@ async def connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Transaction]:
-    """Commits at the end of the block; any exception takes everything back."""
-    async with pool.acquire() as connection, connection.transaction():
-        yield connection
+    """Commits at the end of the block; any exception takes everything back, but for what it says is kept."""
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            yield connection
+    except RuhError as error:
+        if (kept := error.kept) is not None:
+            await pool.execute(kept.sql, *kept.arguments)
+        raise
 
 
 async def apply_migrations(url: str) -> None:

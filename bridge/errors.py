@@ -4,13 +4,24 @@ The docstring of an error class is the message that its reader gets; `retry` tel
 retry loops) whether the same request may succeed later without anybody changing anything.
 """
 
+from dataclasses import dataclass
 from inspect import cleandoc
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A statement for after the rollback: what stays although the error takes its transaction back."""
+
+    sql: str
+    arguments: tuple[Any, ...]
 
 
 class RuhError(Exception):
     """Something went wrong on our side. It has been noted; please try again."""
 
     retry: bool = False
+    kept: Kept | None = None
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.default_message())

@@ -13,7 +13,7 @@ from bridge.database import Transaction
 from bridge.errors import Invalid
 from bridge.journal import Draft
 from bridge.sealing import Keyring
-from bridge.standing import standing
+from bridge.standing import allowed
 from policies.access import Action
 from policies.content import Notice
 from policies.vocabulary import ConversationId, EntryKind, PersonId
@@ -29,8 +29,7 @@ async def release(
 
     Returns whom it was about. Raises NotFound, NotAllowed, or Invalid when nothing is held for that reason.
     """
-    where = await standing(tx, actor, conversation)
-    where.require(Action.RELEASE_IDENTITY)
+    where = await allowed(tx, actor, conversation, Action.RELEASE_IDENTITY)
     rows = await tx.fetch(
         "SELECT l.user_id, m.person_id FROM leg l JOIN member m ON m.id = l.member_id"
         " WHERE l.conversation_id = $1 AND l.state <> 'ended' AND l.hold = $2 ORDER BY l.id FOR UPDATE OF l",

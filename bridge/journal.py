@@ -1,7 +1,8 @@
 """The journal: a conversation's ordered, sealed entries. What is appended is never changed.
 
-`append` writes the entry, one delivery for each leg and the feed's notification in one statement: the
-lock on the conversation's row gives the order, and every later step reads it from there.
+`append` writes the entry, one delivery for each leg, the stretches of unread messages that begin with it, the
+audit trail's row and the feed's notification in one statement: the lock on the conversation's row gives the
+order, and every later step reads it from there.
 """
 
 import json
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.feed import CHANNEL, Change, Notification
 from bridge.sealing import DataKey
@@ -81,9 +83,36 @@ WITH old AS (
         read_seq = CASE WHEN person_id = $4 AND ($9::text IS NULL OR read_seq >= c.seen_up_to)
             THEN c.last_seq ELSE read_seq END
     FROM c WHERE conversation_id = $2 AND removed_at IS NULL AND $12
+), u AS (
+    -- Whoever has read all before begins a stretch with this message (`bridge.unread_mail`).
+    INSERT INTO unread_mail (person_id, conversation_id, since_seq)
+    SELECT m.person_id, $2, c.last_seq
+    FROM c CROSS JOIN member m JOIN person p ON p.id = m.person_id
+    LEFT JOIN leg l ON l.member_id = m.id
+    LEFT JOIN unread_mail was ON was.person_id = m.person_id AND was.conversation_id = $2
+    WHERE $12 AND m.conversation_id = $2 AND m.removed_at IS NULL AND m.person_id IS DISTINCT FROM $4
+        AND p.email_sealed IS NOT NULL AND NOT m.muted AND l.silenced IS NOT TRUE
+        AND (was.since_seq IS NULL OR was.since_seq <= m.read_seq)
+    ON CONFLICT (person_id, conversation_id) DO UPDATE SET
+        since_seq = excluded.since_seq, unread_since = now(), state = 'waiting', attempts = 0,
+        next_attempt_at = now(), error = NULL, message_id = NULL
+), a AS (
+    INSERT INTO audit (actor_id, action, conversation_id, subject_id, detail)
+    SELECT $4, $17, $2, CASE WHEN $12 THEN $1 ELSE $5 END,
+        CASE WHEN $9::text IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('automatic', $9::text) END
+    FROM c WHERE $17::text IS NOT NULL
 )
 SELECT c.last_seq, pg_notify($15, $13) FROM c
 """
+
+
+_RECORDED = {
+    EntryKind.MESSAGE: Did.WROTE,
+    EntryKind.EDIT: Did.EDITED,
+    EntryKind.DELETION: Did.DELETED,
+    EntryKind.RESTORATION: Did.RESTORED,
+}
+"""What goes into the audit trail, about the message. Changes of the roster record themselves."""
 
 
 async def append(tx: Transaction, key: DataKey, conversation_id: ConversationId, draft: Draft) -> Appended:
@@ -96,6 +125,7 @@ async def append(tx: Transaction, key: DataKey, conversation_id: ConversationId,
         draft.request_id, draft.at, draft.automatic,
         draft.origin and draft.origin.leg_id, draft.origin and draft.origin.event_id,
         draft.kind is EntryKind.MESSAGE, note.to_json(), draft.to_clients, CHANNEL, draft.only_leg,
+        _RECORDED.get(draft.kind),
     )  # fmt: skip
     assert row is not None
     return Appended(entry_id, row["last_seq"])

@@ -1,7 +1,11 @@
-"""Who has read up to where, and when. Staff see it; clients never do (M9)."""
+"""Who has read up to where, and when. Staff see it; clients never do (M9).
+
+Reading on is also what the audit trail is told, by the same statement: a page may stay open all day.
+"""
 
 from datetime import datetime
 
+from bridge import audit
 from bridge.database import Transaction
 from bridge.feed import CHANNEL, Change, Notification
 from policies.vocabulary import ConversationId, PersonId
@@ -23,6 +27,7 @@ async def mark_read(
         "), kept AS ("
         " INSERT INTO receipt (conversation_id, person_id, seq, at) SELECT $2, $1, read_seq, $4 FROM moved"
         " ON CONFLICT DO NOTHING"
+        f"), seen AS ({audit.READ_ONCE} AND EXISTS (SELECT FROM moved)"
         ") SELECT pg_notify($5, $6) IS NOT NULL FROM moved",
         person, conversation, seq, at, CHANNEL, note.to_json(),
     )  # fmt: skip

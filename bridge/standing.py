@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from bridge import audit
 from bridge.database import Transaction
 from bridge.errors import NotAllowed, NotFound
 from bridge.sealing import DataKey, Keyring
@@ -45,7 +46,30 @@ class Standing:
             action, self.role, self.relation, ConversationState(self.kind, self.closed), own=own
         )
         if isinstance(verdict, Refusal):
-            raise NotAllowed(verdict.code, verdict.words)
+            refused = NotAllowed(verdict.code, verdict.words)
+            if action in RECORDED:
+                refused.kept = audit.refusal(self.person_id, action, self.conversation_id, verdict.code)
+            raise refused
+
+
+RECORDED = frozenset({
+    Action.EDIT_OWN, Action.DELETE_OWN, Action.RENAME, Action.ADD_MEMBER, Action.REMOVE_MEMBER, Action.LEAVE,
+    Action.CLOSE, Action.RELEASE_IDENTITY, Action.SEE_DELETED, Action.RESTORE,
+})  # fmt: skip
+"""Attempts at what is somebody else's, which go into the audit trail. A message that comes too late, or a
+button that a page should not have shown, doesn't."""
+
+
+async def allowed(tx: Transaction, person_id: UUID, conversation_id: UUID, action: Action) -> Standing:
+    """The standing of somebody who may do this. Raises NotFound or NotAllowed; either is recorded."""
+    try:
+        where = await standing(tx, person_id, conversation_id)
+    except NotFound as refused:
+        if action in RECORDED:
+            refused.kept = audit.refusal(person_id, action, conversation_id, "not_found")
+        raise
+    where.require(action)
+    return where
 
 
 async def standing(tx: Transaction, person_id: UUID, conversation_id: UUID) -> Standing:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from bridge import audit
 from bridge.database import Transaction
 from bridge.errors import SealBroken
 from bridge.journal import unseal
@@ -106,9 +107,13 @@ async def page(
     after: int | None = None,
     limit: int = 50,
 ) -> Page:
-    """The last `limit` lines, those before a seq, or (catching up) the first ones after a seq."""
+    """The last `limit` lines, those before a seq, or (catching up) the first ones after a seq.
+
+    That they were read goes into the audit trail, once in a while.
+    """
     where = await standing(tx, actor, conversation)
     where.require(Action.READ)
+    await audit.read(tx, actor=actor, conversation=conversation)
     if after is not None:
         rows = await tx.fetch(
             _SELECT + " ORDER BY e.seq LIMIT $3", conversation, max(after, where.joined_seq), limit

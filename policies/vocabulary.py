@@ -59,6 +59,7 @@ class EntryKind(StrEnum):
     MESSAGE = "message"
     EDIT = "edit"
     DELETION = "deletion"
+    RESTORATION = "restoration"
     REACTION = "reaction"
     REACTION_REMOVED = "reaction_removed"
     NOTICE = "notice"

@@ -9,9 +9,10 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from quart import Blueprint, Response, current_app, redirect, request
+from quart import Blueprint, Response, current_app, g, redirect, request
 
-from bridge import people, sessions
+from bridge import audit, people, sessions
+from bridge.audit import Did
 from bridge.database import transaction
 from policies.vocabulary import Person
 from portal.passwords import Passwords
@@ -77,11 +78,15 @@ async def _try(email: str, password: str) -> tuple[Person | None, str]:
         found = await people.find_staff_by_email(tx, wired.keyring, email)
     passwords: Passwords = current_app.extensions["passwords"]
     right = await passwords.verify(found[1] if found else None, password)
+    async with transaction(wired.pool) as tx:
+        if found is None or not right:
+            # Only what was looked at: how often somebody knocks who has to wait, nobody bounds.
+            await audit.record(tx, Did.SIGN_IN_REFUSED, subject=found[0].id if found else None)
+        else:
+            await sessions.succeeded(tx, attempt, now)
     if found is None or not right:
         log.info("sign_in_refused", reason="wrong")
         return None, WRONG
-    async with transaction(wired.pool) as tx:
-        await sessions.succeeded(tx, attempt, now)
     return found[0], ""
 
 
@@ -101,6 +106,7 @@ async def _let_in(person: Person) -> Answer:
         if old := request.cookies.get(name):
             await sessions.end(tx, old)
         token = await sessions.begin(tx, person.id, now)
+        await audit.record(tx, Did.SIGNED_IN, actor=person.id)
         await sessions.end_idle(tx, now, timedelta(minutes=wired.settings.session_idle_minutes))
     log.info("signed_in", person=str(person.id))
     response = redirect(local_path((await request.form).get("next")), 303)
@@ -115,6 +121,7 @@ async def sign_out() -> Answer:
     name = cookie_name(services().settings)
     async with transaction(services().pool) as tx:
         await sessions.end(tx, request.cookies.get(name, ""))
+        await audit.record(tx, Did.SIGNED_OUT, actor=g.me.id)
     response = redirect("/sign-in?out=1", 303)
     response.delete_cookie(
         name, secure=bool(services().settings.secure_cookies), httponly=True, samesite="Lax"

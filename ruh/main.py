@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -56,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=words)
         command.set_defaults(run=run)
 
+    trail = commands.add_parser("audit", help="look after the audit trail")
+    of_trail = trail.add_subparsers(required=True, metavar="COMMAND")
+    verify = of_trail.add_parser("verify", help="go through its chain; exit code 1 where it doesn't hold")
+    verify.add_argument("--noted", type=_head, metavar="PLACE:LINK", help="an end that was noted earlier")
+    verify.set_defaults(run=_verify_audit)
+
     config = commands.add_parser("homeserver-config", help="write Synapse's configuration and registration")
     config.add_argument("directory", type=Path)
     config.add_argument("--server-name", required=True, help="the part after the colon in Matrix ids")
@@ -75,6 +82,13 @@ def _port(text: str) -> int:
     if not 1 <= port < 65535:
         raise argparse.ArgumentTypeError("must be from 1 to 65534")
     return port
+
+
+def _head(text: str) -> tuple[int, str]:
+    place, _, link = text.partition(":")
+    if not re.fullmatch(r"[0-9a-f]{8,64}", link):
+        raise argparse.ArgumentTypeError("must be as `ruh audit verify` or the log gave it")
+    return int(place), link
 
 
 def run_until_told(work: Callable[[], Coroutine[Any, Any, Any]]) -> int:
@@ -125,6 +139,12 @@ def _rotate_key(given: argparse.Namespace) -> int:
     from ruh.upkeep import rotate_key
 
     return asyncio.run(rotate_key(load(CommonSettings)))
+
+
+def _verify_audit(given: argparse.Namespace) -> int:
+    from ruh.upkeep import verify_audit
+
+    return asyncio.run(verify_audit(load(CommonSettings), given.noted))
 
 
 def _doctor(given: argparse.Namespace) -> int:

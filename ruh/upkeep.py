@@ -1,11 +1,14 @@
-"""What an operator does now and then: migrate the database, put data keys under a new master key."""
+"""What an operator does now and then: migrate the database, change the master key, verify the audit trail."""
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
+from bridge import audit
+from bridge.audit import Fault
 from bridge.config import CommonSettings
-from bridge.database import apply_migrations, open_pool, transaction
+from bridge.database import Transaction, apply_migrations, open_pool, transaction
 from bridge.errors import RuhError, SealBroken
 from bridge.sealing import Keyring, rotate
 
@@ -34,8 +37,9 @@ async def migrate(settings: CommonSettings) -> int:
     return 0
 
 
-async def rotate_key(settings: CommonSettings) -> int:
-    """Old data keys, new master key: what is sealed stays as it is, so this is quick at any size."""
+@asynccontextmanager
+async def _database(settings: CommonSettings) -> AsyncIterator[tuple[Transaction, Keyring]]:
+    """One transaction, and the keys. Raises DatabaseUnreachable, KeyMissing."""
     keyring = Keyring(settings.master_key_bytes, settings.previous_master_key_bytes)
     try:
         pool = await open_pool(settings.database_url, size=1)
@@ -43,11 +47,38 @@ async def rotate_key(settings: CommonSettings) -> int:
         raise DatabaseUnreachable from error
     try:
         async with transaction(pool) as tx:
-            moved = await rotate(tx, keyring)
+            yield tx, keyring
     except SealBroken as error:
         raise KeyMissing from error
     finally:
         with suppress(asyncpg.PostgresError):
             await pool.close()
+
+
+async def rotate_key(settings: CommonSettings) -> int:
+    """Old data keys, new master key: what is sealed stays as it is, so this is quick at any size."""
+    async with _database(settings) as (tx, keyring):
+        moved = await rotate(tx, keyring)
     print(f"{moved} data keys are now under the master key in force; the previous ones may be taken away.")
+    return 0
+
+
+_FAULTS = {
+    Fault.MISSING: "rows were taken out.",
+    Fault.ALTERED: "its row is not what was linked.",
+    Fault.BACKDATED: "its row is dated more than an hour before the ones before it; it was put in later.",
+    Fault.NOT_AS_NOTED: "it holds, but it isn't the link that was noted; the chain has been made anew.",
+}
+
+
+async def verify_audit(settings: CommonSettings, noted: tuple[int, str] | None) -> int:
+    """1 at the first link that doesn't hold."""
+    async with _database(settings) as (tx, keyring):
+        found = await audit.verify(tx, keyring, noted)
+    print(f"{found.held} links of the audit trail hold; {found.unlinked} rows are waiting for theirs.")
+    if found.fault is not None:
+        print(f"Link {found.held + 1} doesn't: {_FAULTS[found.fault]}")
+        return 1
+    if found.head is not None:
+        print(f"The last is {found.head}. Keep it elsewhere, for `ruh audit verify --noted {found.head}`.")
     return 0
