@@ -2,12 +2,14 @@
 
 import random
 
-from appservice.homeserver import HomeserverError
+from appservice.homeserver import HomeserverError, Unavailable
 from policies.retries import TABLE, Again, GiveUp, after_failure, classify
 
 
 def _decide(error: HomeserverError, attempts: int) -> Again | GiveUp:
-    trouble = classify(error.status or None, error.errcode)
+    # Something that is no homeserver (a proxy's page) can answer 200: that is being unreachable too.
+    answered = error.status >= 400 or not isinstance(error, Unavailable)
+    trouble = classify(error.status or None if answered else None, error.errcode)
     return after_failure(trouble, attempts, jitter=random.random(), retry_after=error.retry_after)
 
 
