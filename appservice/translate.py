@@ -34,6 +34,12 @@ _KINDS = {
     "m.audio": AttachmentKind.AUDIO,
     "m.file": AttachmentKind.FILE,
 }
+_WORDS_OF_KINDS = {
+    AttachmentKind.IMAGE: "a picture",
+    AttachmentKind.VIDEO: "a video",
+    AttachmentKind.AUDIO: "an audio file",
+    AttachmentKind.VOICE: "a voice message",
+}
 _WORDS_OF_TYPES = {
     "m.poll.start": "a poll",
     "org.matrix.msc3381.poll.start": "a poll",
@@ -212,6 +218,10 @@ def _said(content: Content) -> Json:
                 "body": body or f"(sent {what}, which can't be shown here)",
                 "m.mentions": {},
             }
+        case Attachment(kind=kind):
+            # Its bytes stay where they are. The name of the file may be somebody's: it isn't told (C7).
+            body = f"(sent {_WORDS_OF_KINDS.get(kind, 'a file')}, which can't be shown here)"
+            return {"msgtype": "m.text", "body": body, "m.mentions": {}}
         case _:
             raise ValueError(f"{type(content).__name__} is no message")
 
