@@ -10,8 +10,9 @@ import binascii
 import json
 import os
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -114,11 +115,25 @@ class PortalSettings(CommonSettings):
     """How many proxies stand in front: so many last addresses of X-Forwarded-For are believed."""
     session_idle_minutes: Annotated[int, Field(ge=1)] = 30
     secure_cookies: bool = True
+    smtp_host: str = ""
+    smtp_port: Port = 587
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = True
+    smtp_from: str = ""
+    unread_mail_minutes: Annotated[float, Field(ge=0)] = 5
+    client_url: str = ""
 
     @model_validator(mode="before")
     @classmethod
     def _cookies_follow_the_address(cls, given: dict[str, Any]) -> dict[str, Any]:
         return {"secure_cookies": str(given.get("portal_url", "")).startswith("https"), **given}
+
+    @model_validator(mode="after")
+    def _mails_have_a_sender(self) -> Self:
+        if self.smtp_host and "@" not in parseaddr(self.smtp_from)[1]:
+            raise ValueError("RUH_SMTP_FROM must be an e-mail address where RUH_SMTP_HOST is set")
+        return self
 
 
 S = TypeVar("S", bound=CommonSettings)

@@ -13,9 +13,10 @@ from bridge.config import PortalSettings
 from bridge.database import Pool, open_pool
 from bridge.feed import Notification
 from bridge.sealing import Keyring
-from portal import activation, api, assets, chat, files, live, new, problems, sign_in, writing
+from portal import activation, api, assets, chat, files, how_to, live, new, problems, sign_in, writing
 from portal.assets import Assets
 from portal.hub import Hub, stop
+from portal.mailer import Mailer
 from portal.passwords import Passwords
 from portal.security import secure
 from portal.services import EXTENSION, Services
@@ -38,7 +39,7 @@ def create_app(
         "templates": Templates(files_, settings.practice_name),
         "passwords": Passwords(),
     }
-    for blueprint in (assets, sign_in, activation, chat, writing, new, files, live):
+    for blueprint in (assets, sign_in, activation, chat, writing, new, files, live, how_to):
         app.register_blueprint(blueprint.blueprint)
     api.install(app)
     problems.install(app)
@@ -50,9 +51,12 @@ def create_app(
         opened = pool or await open_pool(url)
         app.extensions[EXTENSION] = Services(settings, keyring, opened)
         hub = app.extensions["hub"] = Hub(opened)
-        listening = asyncio.create_task(_listen(hub, feed.listen(url)))
+        tasks = [asyncio.create_task(_listen(hub, feed.listen(url)))]
+        if settings.smtp_host:
+            tasks.append(asyncio.create_task(Mailer(opened, keyring, settings).run()))
         yield
-        await stop(listening)
+        for task in tasks:
+            await stop(task)
         if pool is None:
             await opened.close()
 

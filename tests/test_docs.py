@@ -5,8 +5,10 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from bridge.config import PREFIX, AppserviceSettings, CommonSettings, PortalSettings, _may_be_a_file
@@ -43,10 +45,15 @@ def settings_in_code() -> dict[str, tuple[str, str, str]]:
     for kind, who in ((AppserviceSettings, "appservice"), (PortalSettings, "portal")):
         for name, field in kind.model_fields.items():
             both = name in CommonSettings.model_fields
-            default = "required" if field.default is PydanticUndefined else str(field.default)
+            default = "required" if field.default is PydanticUndefined else shown(field.default)
             secret = "yes" if _may_be_a_file(name, field.annotation) else "no"
             found[PREFIX + name.upper()] = ("both" if both else who, secret, default)
     return found
+
+
+def shown(default: Any) -> str:
+    plain = default.get_secret_value() if isinstance(default, SecretStr) else default
+    return "yes" if plain is True else str(plain) or "none"
 
 
 def test_every_setting_stands_in_the_table_as_it_is_in_the_code() -> None:
@@ -56,6 +63,7 @@ def test_every_setting_stands_in_the_table_as_it_is_in_the_code() -> None:
     }
     in_code = settings_in_code()
     in_code["RUH_PREVIOUS_MASTER_KEYS"] = ("both", "yes", "none")
+    in_code["RUH_CLIENT_URL"] = ("portal", "no", "none: a page that says how to sign in")
     in_code["RUH_SECURE_COOKIES"] = ("portal", "no", "yes where `RUH_PORTAL_URL` is https")
     assert in_table == in_code
 
