@@ -2,11 +2,14 @@
 
 Titles and last words are opened for one page of the list only; the order comes from an index, so the
 list costs the same however many conversations there are. A search opens the titles of all of them.
+
+The threads of a blast that nobody has answered yet stand in their sender's list as one row (C5).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +33,47 @@ from policies.vocabulary import (
     PersonId,
     PersonStatus,
 )
+
+
+class Visibility(StrEnum):
+    """Archived is what this person put away for themselves (C13, C14)."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    ALL = "all"
+
+
+class Which(StrEnum):
+    """The kinds, as the list's filter names them (C14)."""
+
+    ALL = "all"
+    ONE_TO_ONE = "one_to_one"
+    COMMUNITY = "community"
+    TEAM = "team"
+
+    @classmethod
+    def of(cls, kind: ConversationKind) -> "Which":
+        return next((which for which, kinds in _KINDS.items() if kind in kinds), cls.TEAM)
+
+
+_KINDS = {
+    Which.ONE_TO_ONE: (ConversationKind.DIRECT, ConversationKind.BLAST),
+    Which.COMMUNITY: (ConversationKind.COMMUNITY,),
+    Which.TEAM: (ConversationKind.STAFF, ConversationKind.CLIENT_CARE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which of one's conversations a list shows. `search` finds words that begin a word of the title or of
+    a member's name."""
+
+    visibility: Visibility = Visibility.ACTIVE
+    which: Which = Which.ALL
+    search: str = ""
+
+
+EVERYTHING_ACTIVE = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +102,18 @@ class Row:
     holds: tuple[tuple[PersonId, str], ...]
     """Members whom nothing reaches now, and why: no_device, identity_changed, left."""
     closed: bool
+    archived: bool = False
+    """Put away by the reader."""
+    muted: bool = False
+    """The reader wants no notifications of it (N2)."""
+    silenced: tuple[PersonId, ...] = ()
+    """Members whose chat is off (P5)."""
+    unready: tuple[PersonId, ...] = ()
+    """Members whom the conversation hasn't been set up for yet."""
+    blast: UUID | None = None
+    """The reader's blast that opened this thread, until its client answers (C5)."""
+    together: int = 1
+    """In a list: so many unanswered threads of that blast are this one row."""
 
     @property
     def has_archived_client(self) -> bool:
@@ -67,16 +123,30 @@ class Row:
 _SELECT = """
 SELECT c.id, c.kind, c.organiser_id, c.wrapped_key, c.title_sealed, c.last_message_seq,
     c.closed_at IS NOT NULL AS closed, m.read_seq, m.joined_seq, m.last_message_at AS at,
+    m.archived_at IS NOT NULL AS archived, m.muted,
+    CASE WHEN NOT c.answered AND c.organiser_id = $1 THEN c.blast_id END AS blast_id,
     e.id AS last_id, e.author_id, e.sealed, e.deleted_at, x.id AS edit_id, x.sealed AS edit_sealed,
     ARRAY(SELECT o.person_id FROM member o WHERE o.conversation_id = c.id AND o.removed_at IS NULL
           ORDER BY o.joined_at, o.id) AS roster,
-    ARRAY(SELECT ROW(lm.person_id, l.hold) FROM leg l JOIN member lm ON lm.id = l.member_id
-          WHERE l.conversation_id = c.id AND l.hold IS NOT NULL AND l.state <> 'ended') AS holds
+    ARRAY(SELECT ROW(lm.person_id, l.hold, l.silenced, l.state = 'wanted') FROM leg l
+          JOIN member lm ON lm.id = l.member_id
+          WHERE l.conversation_id = c.id AND l.state <> 'ended'
+            AND (l.hold IS NOT NULL OR l.silenced OR l.state = 'wanted') ORDER BY lm.joined_at, lm.id) AS legs
 FROM member m
 JOIN conversation c ON c.id = m.conversation_id
 LEFT JOIN entry e ON e.id = c.last_message_id AND e.seq > m.joined_seq
 LEFT JOIN entry x ON x.id = e.edit_id
-WHERE m.person_id = $1 AND m.removed_at IS NULL AND m.archived_at IS NULL
+WHERE m.person_id = $1 AND m.removed_at IS NULL
+"""
+_SHOWN = {
+    Visibility.ACTIVE: " AND {m}.archived_at IS NULL",
+    Visibility.ARCHIVED: " AND {m}.archived_at IS NOT NULL",
+    Visibility.ALL: "",
+}
+# The other unanswered threads of the same blast that the same list shows.
+_SAME_BLAST = """
+    FROM conversation c2 JOIN member m2 ON m2.conversation_id = c2.id
+    WHERE c2.blast_id = c.blast_id AND NOT c2.answered AND m2.person_id = $1 AND m2.removed_at IS NULL
 """
 
 
@@ -85,34 +155,65 @@ async def list_for(
     keyring: Keyring,
     actor: PersonId,
     *,
-    search: str = "",
+    only: Filter = EVERYTHING_ACTIVE,
     before: tuple[datetime, ConversationId] | None = None,
     limit: int = 40,
 ) -> list[Row]:
     """The next `limit` conversations by latest message (M11); `before` is the last row one has.
 
-    `search` finds words that begin a word of the title or of a member's name (C14).
+    A search shows each thread of a blast by itself: it looks for one person.
     """
-    query = _SELECT
     arguments: list[object] = [actor]
-    if search.strip():
-        query += f" AND c.id = ANY(${len(arguments) + 1})"
-        arguments.append(await _matching(tx, keyring, actor, search))
-    if before is not None:
-        query += (
-            f" AND (m.last_message_at, m.conversation_id) < (${len(arguments) + 1}, ${len(arguments) + 2})"
+    shown = _SHOWN[only.visibility]
+    where = shown.format(m="m")
+    together = "1"
+
+    def given(value: object) -> str:
+        arguments.append(value)
+        return f"${len(arguments)}"
+
+    if only.which is not Which.ALL:
+        where += f" AND c.kind = ANY({given([kind.value for kind in _KINDS[only.which]])})"
+    if only.search.strip():
+        where += f" AND c.id = ANY({given(await _matching(tx, keyring, actor, only.search))})"
+    else:
+        same = _SAME_BLAST + shown.format(m="m2")
+        grouped = "c.blast_id IS NOT NULL AND NOT c.answered AND c.organiser_id = $1"
+        where += (
+            f" AND NOT ({grouped} AND EXISTS (SELECT {same} AND (m2.last_message_at, m2.conversation_id)"
+            " > (m.last_message_at, m.conversation_id)))"
         )
-        arguments += list(before)
-    query += f" ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT {int(limit)}"
+        together = f"CASE WHEN {grouped} THEN (SELECT count(*) {same}) ELSE 1 END"
+    if before is not None:
+        at, conversation = before
+        where += f" AND (m.last_message_at, m.conversation_id) < ({given(at)}, {given(conversation)})"
+    query = (
+        _SELECT.replace("SELECT c.id,", f"SELECT {together} AS together, c.id,", 1)
+        + where
+        + f" ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT {int(limit)}"
+    )
     return await _rows(tx, keyring, actor, await tx.fetch(query, *arguments))
+
+
+async def of_blast(
+    tx: Transaction, keyring: Keyring, actor: PersonId, blast: UUID, visibility: Visibility
+) -> Row | None:
+    """The one row that stands for a blast's unanswered threads; None when there is none left."""
+    same = _SAME_BLAST + _SHOWN[visibility].format(m="m2")
+    query = (
+        _SELECT.replace("SELECT c.id,", f"SELECT (SELECT count(*) {same}) AS together, c.id,", 1)
+        + _SHOWN[visibility].format(m="m")
+        + " AND c.blast_id = $2 AND NOT c.answered AND c.organiser_id = $1"
+        " ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT 1"
+    )
+    rows = await _rows(tx, keyring, actor, await tx.fetch(query, actor, blast))
+    return rows[0] if rows else None
 
 
 async def one(tx: Transaction, keyring: Keyring, actor: PersonId, conversation: ConversationId) -> Row:
     """One conversation as its member sees it in the list. Raises NotFound for an outsider."""
     await standing(tx, actor, conversation)
-    rows = await tx.fetch(
-        _SELECT.replace(" AND m.archived_at IS NULL", "") + " AND c.id = $2", actor, conversation
-    )
+    rows = await tx.fetch(_SELECT + " AND c.id = $2", actor, conversation)
     return (await _rows(tx, keyring, actor, rows))[0]
 
 
@@ -145,7 +246,7 @@ async def _matching(tx: Transaction, keyring: Keyring, actor: PersonId, search: 
         "SELECT c.id, c.wrapped_key, c.title_sealed, ARRAY(SELECT o.person_id FROM member o"
         " WHERE o.conversation_id = c.id AND o.removed_at IS NULL AND o.person_id <> $1) AS roster"
         " FROM member m JOIN conversation c ON c.id = m.conversation_id"
-        " WHERE m.person_id = $1 AND m.removed_at IS NULL AND m.archived_at IS NULL",
+        " WHERE m.person_id = $1 AND m.removed_at IS NULL",
         actor,
     )
     persons = await people.get_many(tx, keyring, {p for row in rows for p in row["roster"]})
@@ -175,7 +276,11 @@ def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Pe
         own_title is not None, organiser == actor, tuple(m.person for m in roster if m.person.id != actor),
         last, row["last_message_seq"], row["at"],
         row["last_message_seq"] > max(row["read_seq"], row["joined_seq"]), row["read_seq"],
-        tuple((PersonId(person), hold) for person, hold in row["holds"]), row["closed"],
+        tuple((PersonId(person), hold) for person, hold, *_ in row["legs"] if hold), row["closed"],
+        row["archived"], row["muted"],
+        tuple(PersonId(person) for person, _, silenced, _ in row["legs"] if silenced),
+        tuple(PersonId(person) for person, _, _, wanted in row["legs"] if wanted),
+        row["blast_id"], row.get("together", 1),
     )  # fmt: skip
 
 

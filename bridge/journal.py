@@ -57,7 +57,8 @@ WITH old AS (
         last_seq = last_seq + 1,
         last_message_id = CASE WHEN $12 THEN $1 ELSE last_message_id END,
         last_message_seq = CASE WHEN $12 THEN last_seq + 1 ELSE last_message_seq END,
-        last_message_at = CASE WHEN $12 THEN greatest($8, last_message_at) ELSE last_message_at END
+        last_message_at = CASE WHEN $12 THEN greatest($8, last_message_at) ELSE last_message_at END,
+        answered = answered OR ($12 AND client_id IS NOT DISTINCT FROM $4)
     FROM old WHERE id = $2
     RETURNING last_seq, last_message_at, old.seen_up_to
 ), e AS (
@@ -79,6 +80,9 @@ WITH old AS (
 ), m AS (
     UPDATE member SET
         last_message_at = c.last_message_at,
+        -- A client's message brings back what was put away (C13).
+        archived_at = CASE WHEN archived_at IS NOT NULL AND NOT EXISTS
+            (SELECT FROM person WHERE id = $4 AND role = 'client') THEN archived_at END,
         -- Who writes has read all before; what is sent for somebody leaves unread what they hadn't read.
         read_seq = CASE WHEN person_id = $4 AND ($9::text IS NULL OR read_seq >= c.seen_up_to)
             THEN c.last_seq ELSE read_seq END

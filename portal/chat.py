@@ -9,6 +9,7 @@ from markupsafe import Markup
 from quart import Blueprint, Response, abort, g, redirect, request
 
 from bridge import conversations
+from bridge.conversations import Filter
 from bridge.database import transaction
 from bridge.errors import Invalid
 from policies.vocabulary import ConversationId
@@ -75,7 +76,7 @@ async def rows() -> Response:
     given, wired = await request.form, services()
     query, before = given.get("query", "")[:100], given.get("before", "")
     async with transaction(wired.pool) as tx:
-        found = await reading.rows(tx, wired.keyring, g.me, query=query, before=before)
+        found = await reading.rows(tx, wired.keyring, g.me, only=Filter(search=query), before=before)
     template = "parts/more_rows.html" if before else "parts/rows.html"
     return html(render(template, rows=found.rows, more=found.more, query=query, open_id=None))
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from werkzeug.exceptions import BadRequest
 
 from bridge import attachments, conversations, timeline
+from bridge.conversations import EVERYTHING_ACTIVE, Filter
 from bridge.database import Transaction
 from bridge.sealing import Keyring
 from bridge.timeline import Page
@@ -31,13 +32,19 @@ class Rows:
 
 
 async def rows(
-    tx: Transaction, keyring: Keyring, reader: Person, *, query: str = "", before: str = ""
+    tx: Transaction,
+    keyring: Keyring,
+    reader: Person,
+    *,
+    only: Filter = EVERYTHING_ACTIVE,
+    before: str = "",
 ) -> Rows:
     found = await conversations.list_for(
-        tx, keyring, reader.id, search=query, before=_cursor(before), limit=ROWS + 1
+        tx, keyring, reader.id, only=only, before=_cursor(before), limit=ROWS + 1
     )
     shown = tuple(present.row(reader, row) for row in found[:ROWS])
-    return Rows(shown, f"{shown[-1].at.isoformat()}_{shown[-1].id}" if len(found) > ROWS else "")
+    last = found[:ROWS][-1:]
+    return Rows(shown, f"{last[0].at.isoformat()}_{last[0].id}" if len(found) > ROWS else "")
 
 
 def _cursor(before: str) -> tuple[datetime, ConversationId] | None:

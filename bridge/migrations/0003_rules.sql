@@ -110,6 +110,7 @@ CREATE TABLE blast_recipient (
 CREATE INDEX blast_recipient_pending ON blast_recipient (blast_id, place) WHERE state = 'pending';
 CREATE INDEX blast_recipient_conversation ON blast_recipient (conversation_id);
 ALTER TABLE conversation ADD COLUMN blast_id uuid REFERENCES blast (id);
+CREATE INDEX conversation_blast ON conversation (blast_id) WHERE blast_id IS NOT NULL AND NOT answered;
 
 -- A direct chat of a client with the assistant itself: '!help', '!start' (P6, A7).
 CREATE TABLE lobby (
