@@ -21,7 +21,7 @@ from policies import access
 from policies.access import Action
 from policies.content import Text, clean_text, content_from_json
 from policies.naming import TITLE_LIMIT
-from policies.vocabulary import ConversationId, ConversationKind, Person, PersonId, PersonStatus, Refusal
+from policies.vocabulary import ConversationId, ConversationKind, Person, PersonId, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,8 @@ async def _start(
     key: DataKey,
     at: datetime,
 ) -> tuple[str | None, ConversationId | None, UUID | None]:
-    """The thread with the blast's words; or the reason why there is none. What may be done is asked now:
-    the settings may have changed since the blast was sent."""
-    refused = await chat_settings.barred(tx, keyring, [client], ConversationKind.BLAST)
-    person = await people.get(tx, keyring, client)
-    if client in refused or person.status is PersonStatus.ARCHIVED:
-        return (refused[client].code if client in refused else "archived"), None, None
+    """The thread with the blast's words; or the reason why there is none. What may be done is asked now, by
+    the roster: the settings may have changed since the blast was sent."""
     try:
         async with tx.transaction():
             conversation = await roster.start(

@@ -7,12 +7,12 @@ pair's one direct thread and the thread's `welcomed_at` each take only one.
 from dataclasses import dataclass
 from datetime import datetime
 
-from bridge import messages, participants, people
+from bridge import chat_settings, messages, participants, people
 from bridge.database import Transaction
 from bridge.errors import BookingConflict, Invalid, NotAllowed, PersonUnknown
 from bridge.sealing import Keyring
 from policies import contact
-from policies.chat_settings import in_force
+from policies.chat_settings import Switch
 from policies.content import Text
 from policies.vocabulary import ConversationId, Person, PersonId, PersonStatus, Role
 
@@ -49,7 +49,7 @@ async def report(
     if fresh and pair[0].status is PersonStatus.ARCHIVED:
         await people.update(tx, keyring, client, status=PersonStatus.ACTIVE)
     conversation, opened = await participants.open_direct(
-        tx, keyring, therapist=therapist, client=client, at=at
+        tx, keyring, therapist=therapist, client=client, at=at, automatic=True
     )
     welcomed = await _welcome(tx, keyring, conversation, pair, practice, at)
     return Outcome(conversation, fresh, opened, welcomed)
@@ -102,10 +102,12 @@ async def _welcome(
     practice: str,
     at: datetime,
 ) -> bool:
-    """Say hello, once for ever. Who loses the conditional update has been overtaken by who won it."""
+    """Say hello, once for ever. Who loses the conditional update has been overtaken by who won it.
+
+    Not while the client's direct messaging is off (P5): a booking after it was switched on says hello then.
+    """
     client, therapist = pair
-    # The switches of P5 come with their tables; until then everybody's chat is on.
-    direct = in_force(client=None, groups={}, everyone=True)
+    direct = (await chat_settings.in_force(tx, keyring, [client.id], Switch.DIRECT_MESSAGING))[client.id]
     effects = contact.on_booking(contact.Contact(booked=True), has_thread=True, archived=False, direct=direct)
     if not effects.send_welcome or not await _first(tx, conversation, at):
         return False

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from bridge import audit, client_groups, directory
+from bridge import audit, client_groups, directory, locks
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.feed import Change, Notification, notify
@@ -86,6 +86,7 @@ async def change(
 
     Callers have asked `Action.CHANGE_SETTINGS`.
     """
+    await locks.alone(tx, locks.SETTINGS)
     person = subject if level is Level.CLIENT else None
     group = subject if level is Level.GROUP else None
     if on is None:
@@ -108,9 +109,10 @@ async def change(
 
 
 async def silence(tx: Transaction, clients: Collection[PersonId]) -> None:
-    """Set their legs to what the settings say now."""
+    """Set their legs to what the settings say now, and will say until this transaction ends."""
     if not clients:
         return
+    await locks.together(tx, locks.SETTINGS)
     found, everyone = await _settings(tx, clients)
     off: dict[Switch, list[PersonId]] = {switch: [] for switch in Switch}
     for client in clients:

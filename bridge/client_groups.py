@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from bridge import locks
 from bridge.database import Transaction
 from bridge.sealing import Keyring, standing_key
 from policies.vocabulary import PersonId
@@ -44,7 +45,9 @@ async def find(tx: Transaction, platform_id: str) -> UUID | None:
 
 
 async def set_members(tx: Transaction, group: UUID, clients: Collection[PersonId]) -> set[PersonId]:
-    """Exactly these; returns everybody who came or went (their chat settings may have changed)."""
+    """Exactly these; returns everybody who came or went: their chat settings may have changed, so that
+    `chat_settings.silence` has to look at them."""
+    await locks.alone(tx, locks.SETTINGS)
     gone = await tx.fetch(
         "DELETE FROM client_group_member WHERE group_id = $1 AND NOT person_id = ANY($2) RETURNING person_id",
         group, list(clients),
@@ -58,7 +61,8 @@ async def set_members(tx: Transaction, group: UUID, clients: Collection[PersonId
 
 
 async def remove(tx: Transaction, group: UUID) -> list[PersonId]:
-    """With its settings; returns who was in it."""
+    """With its settings; returns who was in it, for `chat_settings.silence`."""
+    await locks.alone(tx, locks.SETTINGS)
     were = await members(tx, group)
     await tx.execute("DELETE FROM client_group WHERE id = $1", group)
     return were

@@ -75,7 +75,9 @@ WITH old AS (
     JOIN member m ON m.id = l.member_id AND m.removed_at IS NULL
     LEFT JOIN occupant o ON o.leg_id = l.id AND o.person_id IS NOT DISTINCT FROM $4
     WHERE l.conversation_id = $2 AND l.state <> 'ended' AND (l.id = $10 OR (
-        $14 AND o.puppet_id IS NOT NULL AND (l.id = $16 OR $16::uuid IS NULL AND NOT l.silenced)))
+        -- What is taken back goes also from those whose chat is off (M7); nothing else reaches them (P5).
+        $14 AND o.puppet_id IS NOT NULL AND (l.id = $16 OR $16::uuid IS NULL
+            AND (NOT l.silenced OR $3 IN ('deletion', 'reaction_removed')))))
     RETURNING leg_id
 ), m AS (
     UPDATE member SET

@@ -60,10 +60,12 @@ class Seat:
 
 
 async def due(tx: Transaction, limit: int = 50) -> list[Leg]:
-    """Legs to be made or changed, the ones that waited longest first. Not before their account exists."""
+    """Legs to be made or changed, the ones that waited longest first. Not before their account exists, and no
+    new room for somebody whose chat is off: they get it when it is on again (P5)."""
     rows = await tx.fetch(
         _SELECT + " JOIN account a ON a.person_id = m.person_id AND a.state = 'made'"
-        " WHERE (l.state = 'wanted' OR l.seats_due) AND l.state <> 'ended' AND l.next_attempt_at <= now()"
+        " WHERE (l.state = 'wanted' AND NOT l.silenced OR l.state = 'open' AND l.seats_due)"
+        " AND l.next_attempt_at <= now()"
         " ORDER BY l.next_attempt_at LIMIT $1",
         limit,
     )

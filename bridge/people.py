@@ -1,4 +1,7 @@
-"""People are known to us by what the platform says: made, changed, found (`bridge.directory` seals them)."""
+"""People are known to us by what the platform says: made, changed, found (`bridge.directory` seals them).
+
+What follows from a change of the team, the Client Care groups (C1), is carried out in the same transaction.
+"""
 
 import secrets
 from base64 import b32encode
@@ -9,7 +12,7 @@ from uuid import uuid4
 
 from asyncpg import UniqueViolationError
 
-from bridge import directory
+from bridge import client_care, directory
 from bridge.database import Transaction
 from bridge.directory import Details, get, get_many, normalised
 from bridge.errors import AddressTaken, PersonUnknown, PlatformIdTaken
@@ -65,6 +68,8 @@ async def create(
             "INSERT INTO account (person_id, user_id) VALUES ($1, $2)",
             person_id, f"@{_opaque_localpart()}:{server_name}",
         )  # fmt: skip
+    if role in client_care.CONCERNED:
+        await client_care.bring(tx, keyring)
     await notify(tx, Notification(Change.ACCOUNT, person=person_id))
     return person_id
 
@@ -107,6 +112,8 @@ async def update(
             )
     except UniqueViolationError as error:
         raise _taken(error) from None
+    if status is not None and role in client_care.CONCERNED:
+        await client_care.bring(tx, keyring)
     await notify(tx, Notification(Change.ACCOUNT, person=person_id))
 
 

@@ -80,7 +80,7 @@ _INSIDE = frozenset({Relation.ORGANISER, Relation.MEMBER})
 _ORGANISER = frozenset({Relation.ORGANISER})
 _ANYBODY = frozenset(Relation)
 _KINDS = frozenset(ConversationKind)
-_MADE_BY_PEOPLE = _KINDS - {ConversationKind.CLIENT_CARE}
+_MADE_BY_PEOPLE = _KINDS - {ConversationKind.CLIENT_CARE, ConversationKind.LOBBY}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,8 @@ Outcome = tuple[Step, ...] | Refusal
 
 _ONE_CLIENT = (ConversationKind.DIRECT, ConversationKind.BLAST)
 _STAFF_ONLY = (ConversationKind.STAFF, ConversationKind.CLIENT_CARE)
+_FOR_ONE = (ConversationKind.CLIENT_CARE, ConversationKind.LOBBY)
+"""A Client Care group waits for its team; a lobby's other side is the assistant."""
 CONFIRM_TOLD = Refusal(
     "confirm_told", "Please confirm first that every client has been told that others take part."
 )
@@ -123,6 +125,8 @@ def _steps(change: Change, people: Sequence[Person]) -> tuple[Step, ...]:
 
 
 def _archived(person: Person) -> Refusal:
+    if person.role.is_staff:
+        return Refusal("archived", f"{person.name.full} no longer works here and can’t join.")
     return Refusal(
         "archived",
         f"{person.name.full} is archived and can’t join. A new booking makes them active again.",
@@ -157,7 +161,7 @@ def start(
     """A new conversation. ``barred``: who can't be reached, and why (``chat_settings.reachable``)."""
     people = list({person.id: person for person in (organiser, *others)}.values())
     clients = [person for person in people if not person.role.is_staff]
-    if len(people) < 2 and kind is not ConversationKind.CLIENT_CARE:
+    if len(people) < 2 and kind not in _FOR_ONE:
         return Refusal("nobody", "Choose at least one person to write to.")
     if kind in (*_ONE_CLIENT, ConversationKind.COMMUNITY) and not clients:
         return Refusal("no_client", "Choose at least one client, or start a staff chat.")
@@ -166,6 +170,9 @@ def start(
             return barred[client.id]
         if client.status is PersonStatus.ARCHIVED and kind is not ConversationKind.DIRECT:
             return _archived(client)
+    for person in people[1:]:
+        if person.role.is_staff and person.status is PersonStatus.ARCHIVED:
+            return _archived(person)
     refusal = _composition(kind, clients, told=told)
     if refusal is not None:
         return refusal
@@ -180,6 +187,8 @@ def add(group: Group, person: Person, *, told: bool = False, barred: Refusal | N
     if person.id in group.current:
         return Refusal("already_in", f"{person.name.full} is in this conversation already.")
     clients = group.clients
+    if person.role.is_staff and person.status is PersonStatus.ARCHIVED:
+        return _archived(person)
     if not person.role.is_staff:
         if barred is not None:
             return barred
@@ -218,7 +227,7 @@ def leave(group: Group, person: PersonId) -> Outcome:
     member = group.current.get(person)
     if member is None:
         return Refusal("not_in", "You are no longer in this conversation.")
-    if person == group.organiser:
+    if person == group.organiser and group.kind is not ConversationKind.LOBBY:
         return Refusal("organiser", "You started this conversation. You can close it, or archive it.")
     return _steps(Change.LEFT, [member]) + _after_leaving(group, member)
 

@@ -44,13 +44,15 @@ class Role(StrEnum):
 
 
 class ConversationKind(StrEnum):
-    """The kinds of C1. A blast thread is one client's own conversation that a blast opened."""
+    """The kinds of C1. A blast thread is one client's own conversation that a blast opened; a lobby is a
+    client alone with the assistant, in a room of their own making (P6)."""
 
     DIRECT = "direct"
     COMMUNITY = "community"
     BLAST = "blast"
     STAFF = "staff"
     CLIENT_CARE = "client_care"
+    LOBBY = "lobby"
 
 
 class EntryKind(StrEnum):

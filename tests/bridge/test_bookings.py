@@ -6,10 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from bridge import bookings, messages, participants, people, timeline
+from bridge import bookings, chat_settings, legs, messages, participants, people, timeline
 from bridge.bookings import Outcome
 from bridge.database import Pool, transaction
-from bridge.errors import BookingConflict, Invalid, PersonUnknown
+from bridge.errors import BookingConflict, Invalid, NotAllowed, PersonUnknown
+from policies.chat_settings import Level, Switch
 from policies.content import Text
 from policies.vocabulary import Person, PersonId, PersonStatus, Role
 from tests.support.people import keyring, make, pair
@@ -119,7 +120,7 @@ async def test_a_booking_id_belongs_to_its_pair(pool: Pool) -> None:
     await report(pool, therapist, client)
     with pytest.raises(BookingConflict):
         await report(pool, therapist, other)
-    assert await pool.fetchval("SELECT count(*) FROM conversation") == 1
+    assert await pool.fetchval("SELECT count(*) FROM conversation WHERE kind = 'direct'") == 1
 
 
 async def test_a_moved_booking_keeps_its_new_time(pool: Pool) -> None:
@@ -178,3 +179,62 @@ async def test_a_booking_is_between_a_client_and_a_therapist(pool: Pool) -> None
     with pytest.raises(PersonUnknown):
         await report(pool, therapist, client, client=PersonId(uuid4()))
     assert await pool.fetchval("SELECT count(*) FROM booking") == 0
+
+
+async def switch(pool: Pool, client: Person, on: bool | None) -> None:
+    async with transaction(pool) as tx:
+        await chat_settings.change(
+            tx, actor=client.id, switch=Switch.DIRECT_MESSAGING, level=Level.CLIENT, subject=client.id, on=on
+        )
+
+
+async def legs_due(pool: Pool) -> int:
+    await pool.execute("UPDATE account SET state = 'made'")
+    async with transaction(pool) as tx:
+        return len(await legs.due(tx))
+
+
+async def test_with_direct_messaging_off_the_thread_is_made_and_nothing_is_said(pool: Pool) -> None:
+    therapist, client = await pair(pool, KEYS)
+    await switch(pool, client, on=False)
+    outcome = await report(pool, therapist, client)
+    assert (outcome.new_booking, outcome.opened, outcome.welcomed) == (True, True, False)
+    assert await said(pool, therapist, outcome) == []
+    assert await pool.fetchval("SELECT count(*) FROM delivery") == 0
+    assert await legs_due(pool) == 0, "a room would be news too"
+    again = await report(pool, therapist, client)
+    assert again == Outcome(outcome.conversation_id, new_booking=False, opened=False, welcomed=False)
+
+
+async def test_nothing_is_lost_when_direct_messaging_is_switched_on_later(pool: Pool) -> None:
+    therapist, client = await pair(pool, KEYS)
+    await switch(pool, client, on=False)
+    first = await report(pool, therapist, client, "b1")
+    await switch(pool, client, on=None)
+    assert await legs_due(pool) == 1
+    second = await report(pool, therapist, client, "b2")
+    assert second == Outcome(first.conversation_id, new_booking=True, opened=False, welcomed=True)
+    assert len(await said(pool, therapist, second)) == 1
+    assert await pool.fetchval("SELECT count(*) FROM delivery WHERE state = 'pending'") == 1
+
+
+async def test_staff_open_no_thread_with_a_client_whose_direct_messaging_is_off(pool: Pool) -> None:
+    therapist, client = await pair(pool, KEYS)
+    await switch(pool, client, on=False)
+    pair_of = {"therapist": therapist.id, "client": client.id, "at": NOW}
+    with pytest.raises(NotAllowed, match="Amina’s direct messaging is off"):
+        async with transaction(pool) as tx:
+            await participants.open_direct(tx, KEYS, **pair_of)
+    booked = await report(pool, therapist, client)
+    async with transaction(pool) as tx:
+        found = await participants.open_direct(tx, KEYS, **pair_of)
+    assert found == (booked.conversation_id, False), "the one that is there can be read"
+
+
+async def test_a_booking_is_nobodys_act_in_the_audit_trail(pool: Pool) -> None:
+    therapist, client = await pair(pool, KEYS)
+    booked = await report(pool, therapist, client)
+    started = await pool.fetchrow(
+        "SELECT actor_id FROM audit WHERE action = 'started' AND conversation_id = $1", booked.conversation_id
+    )
+    assert started["actor_id"] is None

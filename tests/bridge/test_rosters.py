@@ -1,5 +1,6 @@
 """Rosters, chat settings and blasts, as far as the database goes."""
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -123,6 +124,52 @@ async def test_a_client_whose_community_chat_is_off_gets_nothing_new_and_is_told
     await practice.switch(Switch.COMMUNITY_CHAT, Level.CLIENT, adam.id, None)
     posted = await practice.post(practice.therapist, group, "again")
     assert await practice.deliveries(posted) == {amina.id, adam.id}
+
+
+async def test_whose_chat_is_off_is_named_and_not_added(pool: Pool) -> None:
+    practice = await Practice.with_clients(pool, "Amina", "Adam")
+    group, (_, adam) = await practice.group(), practice.clients
+    async with transaction(pool) as tx:
+        await roster.remove(tx, KEYS, actor=practice.therapist.id, conversation=group, person=adam.id, at=NOW)
+    await practice.switch(Switch.COMMUNITY_CHAT, Level.CLIENT, adam.id, False)
+    with pytest.raises(NotAllowed, match="Adam’s community chat is off"):
+        await practice.group()
+    with pytest.raises(NotAllowed, match="Adam’s community chat is off"):
+        async with transaction(pool) as tx:
+            await roster.add(
+                tx, KEYS, actor=practice.therapist.id, conversation=group, person=adam.id, told=True, at=NOW
+            )
+
+
+async def test_what_is_taken_back_goes_from_those_too_whose_chat_is_off(pool: Pool) -> None:
+    practice = await Practice.with_clients(pool, "Amina", "Adam")
+    group, (amina, adam) = await practice.group(), practice.clients
+    said = await practice.post(practice.therapist, group, "a mistake")
+    await pool.execute("UPDATE delivery SET state = 'sent', event_id = '$' || id WHERE state = 'pending'")
+    await practice.switch(Switch.COMMUNITY_CHAT, Level.CLIENT, adam.id, False)
+    async with transaction(pool) as tx:
+        gone = await messages.delete(
+            tx, KEYS, author=practice.therapist.id, conversation=group, entry=said.entry_id, at=NOW
+        )
+    assert gone is not None
+    assert await practice.deliveries(gone) == {amina.id, adam.id}
+
+
+async def test_a_leg_that_opens_while_a_setting_changes_obeys_it(pool: Pool) -> None:
+    practice = await Practice.with_clients(pool, "Amina", "Adam")
+    async with pool.acquire() as connection:
+        opening = connection.transaction()
+        await opening.start()
+        await roster.start(
+            connection, KEYS, actor=practice.therapist.id, kind=ConversationKind.COMMUNITY,
+            others=[client.id for client in practice.clients], told=True, at=NOW,
+        )  # fmt: skip
+        switched = asyncio.create_task(practice.switch(Switch.COMMUNITY_CHAT, Level.EVERYONE, None, False))
+        assert not (await asyncio.wait([switched], timeout=0.2))[0], "it waits for who opens a leg"
+        await opening.commit()
+        await switched
+    silenced = "SELECT bool_and(silenced) FROM leg JOIN conversation c ON c.id = conversation_id"
+    assert await pool.fetchval(silenced + " WHERE c.kind = 'community'")
 
 
 async def test_the_nearest_setting_wins(pool: Pool) -> None:

@@ -74,6 +74,20 @@ def test_a_staff_chat_has_no_clients() -> None:
     assert code(add(group(TOM, kind=ConversationKind.STAFF), AMINA)) == "staff_only"
 
 
+def test_whoever_no_longer_works_here_joins_nothing() -> None:
+    gone = person("Gil Gone", Role.THERAPIST, archived=True)
+    assert code(start(ConversationKind.STAFF, SARA, [TOM, gone])) == "archived"
+    assert code(start(COMMUNITY, SARA, [AMINA, gone])) == "archived"
+    assert code(add(group(AMINA), gone)) == "archived"
+
+
+def test_a_client_care_group_and_a_lobby_may_have_a_single_person() -> None:
+    assert steps(start(ConversationKind.CLIENT_CARE, SARA, []))
+    assert Effect.OPEN_LEG in on(AMINA.id, start(ConversationKind.LOBBY, AMINA, []))
+    lobby = Group(ConversationKind.LOBBY, AMINA.id, roster(AMINA))
+    assert Effect.END_LEG in on(AMINA.id, leave(lobby, AMINA.id))
+
+
 def test_archived_clients_are_left_out_of_what_is_new_and_keep_their_thread() -> None:
     archived = person("Bert Berg", archived=True)
     assert code(start(COMMUNITY, SARA, [AMINA, archived], told=True)) == "archived"

@@ -40,7 +40,8 @@ async def test_conversations_are_told_without_what_was_said(platform: Platform) 
     await platform.pair()
     booked = (await platform.book()).json
     listed = await platform("GET", "/conversations")
-    (only,) = listed.json["conversations"]
+    only, care = listed.json["conversations"]
+    assert (care["kind"], care["organiser"], care["client"]) == ("client_care", "t1", None)
     assert only["id"] == booked["conversation_id"]
     assert (only["kind"], only["organiser"], only["client"], only["unread"]) == ("direct", "t1", "c1", 0)
     assert (only["states"], only["held"]) == (["waiting_to_sign_in"], "no_device")
@@ -60,7 +61,7 @@ async def test_conversations_come_page_by_page_each_once(platform: Platform) -> 
         if page["next"] is None:
             break
         cursor = f"&cursor={page['next']}"
-    assert seen == ["c4", "c3", "c2", "c1", "c0"]
+    assert seen == ["c4", "c3", "c2", "c1", "c0", None], "the therapist's Client Care group is the oldest"
     filtered = (await platform("GET", "/conversations?client=c3&organiser=t1")).json
     assert [c["client"] for c in filtered["conversations"]] == ["c3"]
     assert (await platform("GET", "/conversations?organiser=nobody")).json["conversations"] == []
