@@ -18,8 +18,9 @@ def stage(postgres_server: TestPostgres) -> Iterator[Stage]:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """For one module, whose tests are all plain functions: Playwright keeps a loop running meanwhile."""
     if not Path(chromium_path()).exists():
         pytest.skip("no chromium: install Debian's package, or set RUH_CHROMIUM to where it is")
     with sync_playwright() as playwright:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from policies.vocabulary import ConversationId, Person
+from policies.vocabulary import ConversationId, Person, Role
 from tests.portal.stage import Stage, enter, page_of
 
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
@@ -47,8 +47,9 @@ def people(stage: Stage) -> tuple[Person, ConversationId]:
     return sara, thread
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "scheme"), [("phone", "light"), ("phone", "dark"), ("tablet", "light"), ("wide", "dark")]
+)
 def test_the_chat_page(
     browser: Browser,
     stage: Stage,
@@ -97,9 +98,9 @@ def test_the_other_states(page: Page, stage: Stage, people: tuple[Person, Conver
     assert findings(page) == []
 
 
-def test_a_therapist_with_nobody_yet_sees_where_to_begin(page: Page, stage: Stage) -> None:
-    enter(page, stage, stage.do(stage.cast.therapist()))
+def test_somebody_without_any_conversation_sees_where_to_begin(page: Page, stage: Stage) -> None:
+    enter(page, stage, stage.do(stage.cast.person(Role.TEAM_MEMBER, "Omar", "Farouk")))
     assert findings(page) == []
     page.get_by_role("button", name="Start a conversation").click()
-    expect(page.get_by_text("There is nobody to write to yet.")).to_be_visible()
+    expect(page.get_by_role("option").first).to_be_visible()
     assert findings(page) == []

@@ -4,11 +4,11 @@ import re
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from policies.content import MAX_TEXT
 from policies.vocabulary import ConversationId, Person
-from tests.portal.stage import PASSWORD, Stage, enter
+from tests.portal.stage import PASSWORD, Stage, enter, page_of
 
 Pair = tuple[Person, Person, ConversationId]
 
@@ -164,7 +164,7 @@ def test_renaming_in_place_and_back_to_the_default(page: Page, stage: Stage, pai
     page.get_by_label("Title").fill("Thursdays, 16:00")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Thursdays, 16:00")).to_be_visible()
-    expect(page.locator(".row-title")).to_have_text("Thursdays, 16:00")
+    expect(page.locator(f"#row-{pair[2]} .row-title")).to_have_text("Thursdays, 16:00")
     page.get_by_role("button", name="Thursdays, 16:00").click()
     expect(page.get_by_label("Title")).to_be_focused()
     page.keyboard.press("Escape")
@@ -224,3 +224,19 @@ def test_held_messages_say_why_and_are_released_after_a_confirmation(
     stage.do(stage.cast.hold(thread, "no_device"))
     expect(own).to_contain_text("Waiting for Amina Yusuf to sign in")
     expect(page.locator(".banner")).to_contain_text("hasn’t signed in to chat yet")
+
+
+def test_on_a_phone_list_and_conversation_take_turns(browser: Browser, stage: Stage, pair: Pair) -> None:
+    sara, amina, thread = pair
+    stage.do(stage.cast.say(amina, thread, "Hello"))
+    with page_of(browser, stage, viewport={"width": 360, "height": 720}, has_touch=True) as page:
+        enter(page, stage, sara)
+        expect(page.get_by_label("Message", exact=True)).to_be_visible()
+        expect(page.get_by_role("button", name="New", exact=True)).to_be_hidden()
+        page.get_by_label("Back to the list").click()
+        expect(page.get_by_role("button", name="New", exact=True)).to_be_visible()
+        expect(page.get_by_label("Message", exact=True)).to_be_hidden()
+        page.locator(f"#row-{thread} a").click()
+        expect(page.get_by_label("Message", exact=True)).to_be_visible()
+        page.go_back()
+        expect(page.get_by_role("button", name="New", exact=True)).to_be_visible()

@@ -53,10 +53,12 @@ export function arrange() {
   sayState(list);
 }
 
-/** Only the latest seen message says when in words; for the others the eye does, on hover. */
+/** Only the latest message that was seen, and the latest that waits, say so in words; the others' marks do on hover. */
 function sayState(list) {
-  const seen = $$(".is-own .mark.is-seen", list);
-  seen.forEach((mark, n) => mark.classList.toggle("is-latest", n === seen.length - 1));
+  for (const state of [".is-seen", ".is-waiting"]) {
+    const marks = $$(`.is-own .mark${state}`, list);
+    marks.forEach((mark, n) => mark.classList.toggle("is-latest", n === marks.length - 1));
+  }
 }
 
 function separator(words, name) {

@@ -2,7 +2,8 @@
 
 const locale = navigator.languages?.find((tag) => tag.startsWith("en")) ?? "en-GB";
 const format = (options) => new Intl.DateTimeFormat(locale, options);
-const hour = { hour: "numeric", minute: "2-digit" };
+const twelve = new Intl.DateTimeFormat(locale, { hour: "numeric" }).resolvedOptions().hour12;
+const hour = { hour: twelve ? "numeric" : "2-digit", minute: "2-digit" };
 
 const exact = format({ dateStyle: "full", timeStyle: "short" });
 const clock = format(hour);
