@@ -47,6 +47,7 @@ class Did(StrEnum):
     BLAST_STOPPED = "blast_stopped"
     SAW_DELETED = "saw_deleted"
     PERSON_CHANGED = "person_changed"
+    GROUP_CHANGED = "group_changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class ClientGroup:
 
 async def put(tx: Transaction, keyring: Keyring, *, platform_id: str, name: str) -> tuple[UUID, bool]:
     """Make or rename the group of that platform id; True when it is new."""
+    await locks.alone(tx, locks.SETTINGS)
     group = await tx.fetchval(
         "INSERT INTO client_group (id, platform_id, name_sealed) VALUES ($1, $2, '')"
         " ON CONFLICT (platform_id) DO NOTHING RETURNING id",
@@ -42,6 +43,18 @@ async def put(tx: Transaction, keyring: Keyring, *, platform_id: str, name: str)
 async def find(tx: Transaction, platform_id: str) -> UUID | None:
     found: UUID | None = await tx.fetchval("SELECT id FROM client_group WHERE platform_id = $1", platform_id)
     return found
+
+
+async def told(tx: Transaction, keyring: Keyring, group: UUID) -> tuple[str, list[str]]:
+    """Its name and the platform's ids of everybody in it, archived clients too."""
+    key = await standing_key(tx, keyring, "directory")
+    sealed = await tx.fetchval("SELECT name_sealed FROM client_group WHERE id = $1", group)
+    rows = await tx.fetch(
+        "SELECT p.platform_id FROM client_group_member m JOIN person p ON p.id = m.person_id"
+        " WHERE m.group_id = $1 AND p.platform_id IS NOT NULL ORDER BY p.platform_id",
+        group,
+    )
+    return key.open(sealed, f"group {group} name").decode(), [row["platform_id"] for row in rows]
 
 
 async def set_members(tx: Transaction, group: UUID, clients: Collection[PersonId]) -> set[PersonId]:

@@ -43,6 +43,10 @@ class PersonUnknown(RuhError):
     """There is nobody under this id."""
 
 
+class GroupUnknown(RuhError):
+    """There is no group under this id."""
+
+
 class PlatformIdTaken(RuhError):
     """This platform id belongs to somebody else already."""
 

@@ -22,7 +22,7 @@ from policies.searching import folded_words, matches
 from policies.vocabulary import Name, Person, PersonId, PersonStatus, Role
 
 __all__ = [
-    "Details", "Kind", "create", "details", "find_by_platform_id", "find_staff_by_email", "get", "get_many",
+    "Details", "Kind", "by_platform_ids", "create", "details", "find_by_platform_id", "find_staff_by_email", "get", "get_many",
     "may_write_to", "normalised", "search", "set_password_hash", "set_welcome", "update", "welcome_text",
 ]  # fmt: skip
 
@@ -128,6 +128,14 @@ async def details(tx: Transaction, keyring: Keyring, person_id: PersonId) -> Det
 async def find_by_platform_id(tx: Transaction, keyring: Keyring, platform_id: str) -> Details | None:
     row = await tx.fetchrow(f"SELECT {directory.COLUMNS} FROM person p WHERE p.platform_id = $1", platform_id)
     return None if row is None else directory.to_details(keyring, row)
+
+
+async def by_platform_ids(tx: Transaction, platform_ids: Collection[str]) -> dict[str, tuple[PersonId, Role]]:
+    """Those that exist among many; no name is opened."""
+    rows = await tx.fetch(
+        "SELECT platform_id, id, role FROM person WHERE platform_id = ANY($1)", list(platform_ids)
+    )
+    return {row["platform_id"]: (PersonId(row["id"]), Role(row["role"])) for row in rows}
 
 
 async def find_staff_by_email(

@@ -17,13 +17,21 @@ from quart_schema import hide as hidden
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing.rules import Rule
 
-from bridge.errors import AddressTaken, BookingConflict, Invalid, PersonUnknown, PlatformIdTaken, RuhError
+from bridge.errors import (
+    AddressTaken,
+    BookingConflict,
+    GroupUnknown,
+    Invalid,
+    PersonUnknown,
+    PlatformIdTaken,
+    RuhError,
+)
 from portal.api_models import ErrorDetail, ErrorSeen
 from portal.services import services
 
 PREFIX = "/api/v1"
-MAX_BODY = 64 * 1024
-"""Bytes. The largest valid request has under 2 KiB; the rest is room for what is misspelt."""
+MAX_BODY = 160 * 1024
+"""Bytes. The largest valid request, a client group of 1,000, has 128 KiB; the rest is room for white space."""
 
 log = structlog.get_logger()
 api = Blueprint("api", __name__, url_prefix=PREFIX)
@@ -41,7 +49,7 @@ def install(app: Quart) -> None:
 
     No documentation page: the ones that quart-schema brings load scripts from other hosts.
     """
-    from portal import api_conversations, api_people  # noqa: F401  they add their calls to `api`
+    from portal import api_conversations, api_groups, api_people  # noqa: F401  they add their calls to `api`
 
     app.register_blueprint(api)
     QuartSchema(
@@ -67,6 +75,12 @@ def answer(model: BaseModel, status: int = 200, headers: Mapping[str, str] | Non
 
 def problem(status: int, code: str, message: str, field: str | None = None) -> Response:
     return answer(ErrorSeen(error=ErrorDetail(code=code, message=message, field=field)), status)
+
+
+def not_an_id() -> Response:
+    return problem(
+        422, "invalid", "platform_id: letters, digits and . _ ~ @ + : -, at most 128.", "platform_id"
+    )
 
 
 class Conflict(Exception):
@@ -114,6 +128,7 @@ async def _anything_else(rest: str) -> Response:
 
 _STATUS: Mapping[type[RuhError], tuple[int, str, str | None]] = {
     PersonUnknown: (404, "person_unknown", None),
+    GroupUnknown: (404, "group_unknown", None),
     PlatformIdTaken: (409, "platform_id_taken", "platform_id"),
     AddressTaken: (409, "email_taken", "email"),
     BookingConflict: (409, "booking_conflict", "booking_id"),

@@ -11,11 +11,22 @@ from typing import Annotated, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from policies.vocabulary import ConversationKind, Name, PersonStatus, Role
 
 MAX_PAGE = 200
+MAX_GROUP = 1000
+"""Members of a client group."""
 
 
 def _printable(value: str) -> str:
@@ -71,9 +82,27 @@ PlatformId = Annotated[
         examples=["client-1042"],
     ),
 ]
+_platform_id: TypeAdapter[str] = TypeAdapter(PlatformId)
+
+
+def is_platform_id(value: str) -> bool:
+    """Whether it could be one, for an id that stands in the address."""
+    try:
+        _platform_id.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 FirstName = Annotated[str, Field(max_length=100), AfterValidator(_printable), AfterValidator(_not_blank)]
 LastName = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
 Title = Annotated[str, Field(max_length=30), AfterValidator(_printable)]
+GroupName = Annotated[
+    str,
+    Field(max_length=100, examples=["Evening group"]),
+    AfterValidator(_printable),
+    AfterValidator(_not_blank),
+]
 Email = Annotated[str, Field(max_length=254, examples=["a.yusuf@example.org"]), AfterValidator(_email)]
 Instant = Annotated[AwareDatetime, AfterValidator(_plausible), Field(examples=["2026-11-23T09:00:00+01:00"])]
 TimeZone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"]), AfterValidator(_time_zone)]
@@ -129,6 +158,22 @@ class BookingGiven(_Given):
     client: PlatformId
     therapist: PlatformId
     starts_at: Instant | None = None
+
+
+class GroupGiven(_Given):
+    """`members`: platform ids of clients that were created before; exactly these, in any order."""
+
+    name: GroupName
+    members: Annotated[list[PlatformId], Field(max_length=MAX_GROUP)]
+
+
+class GroupSeen(BaseModel):
+    """`members`: platform ids, archived clients included."""
+
+    id: UUID
+    platform_id: str
+    name: str
+    members: list[str]
 
 
 class NameSeen(BaseModel):

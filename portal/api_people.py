@@ -4,7 +4,6 @@ The answer that creates somebody carries their activation link, and so does ever
 nothing gives an old link again, because we don't keep it.
 """
 
-from pydantic import TypeAdapter, ValidationError
 from quart import Response
 from quart_schema import document_response, tag, validate_request
 
@@ -14,7 +13,7 @@ from bridge.database import Transaction, transaction
 from bridge.errors import PersonUnknown, PlatformIdTaken
 from bridge.people import Details
 from policies.vocabulary import PersonStatus, Role
-from portal.api import Conflict, answer, api, problem
+from portal.api import Conflict, answer, api, not_an_id, problem
 from portal.api_models import (
     AccountSeen,
     ActivationSeen,
@@ -24,11 +23,9 @@ from portal.api_models import (
     PersonGiven,
     PersonGivenWithId,
     PersonSeen,
-    PlatformId,
+    is_platform_id,
 )
 from portal.services import Services, services
-
-_platform_id: TypeAdapter[str] = TypeAdapter(PlatformId)
 
 
 @api.post("/people")
@@ -55,10 +52,8 @@ async def create_person(data: PersonGivenWithId) -> Response:
 @tag(["people"])
 async def put_person(platform_id: str, data: PersonGiven) -> Response:
     """Create or update a person; the same as POST /people with platform_id in the address."""
-    if not _is_platform_id(platform_id):
-        return problem(
-            422, "invalid", "platform_id: letters, digits and . _ ~ @ + : -, at most 128.", "platform_id"
-        )
+    if not is_platform_id(platform_id):
+        return not_an_id()
     return await _bring(platform_id, data)
 
 
@@ -178,19 +173,11 @@ async def _update(tx: Transaction, wired: Services, found: Details, given: Perso
 
 async def _find(tx: Transaction, wired: Services, platform_id: str) -> Details:
     found = None
-    if _is_platform_id(platform_id):
+    if is_platform_id(platform_id):
         found = await people.find_by_platform_id(tx, wired.keyring, platform_id)
     if found is None:
         raise PersonUnknown
     return found
-
-
-def _is_platform_id(value: str) -> bool:
-    try:
-        _platform_id.validate_python(value)
-    except ValidationError:
-        return False
-    return True
 
 
 async def _seen(tx: Transaction, found: Details, link: Link | None = None) -> PersonSeen:

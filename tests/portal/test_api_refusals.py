@@ -14,6 +14,7 @@ from quart import Quart
 
 from bridge.config import PortalSettings, load
 from bridge.database import Pool
+from portal.api import MAX_BODY
 from portal.app import create_app
 from tests.support.platform import BOOKING, CLIENT, SETTINGS, THERAPIST, TOKEN, Platform, api_app
 
@@ -54,8 +55,23 @@ NOT_THERE: list[tuple[str, str, object]] = [
     ("POST", "/people/nobody/activation", None),
     ("GET", "/people/%00", None),
     ("GET", "/people/..%2f..%2fx", None),
+    ("GET", "/groups/nobody", None),
+    ("DELETE", "/groups/nobody", None),
+    ("GET", "/groups/%00", None),
     ("GET", "/nothing/here", None),
     ("DELETE", "/people/c1", None),
+]
+WRONG_GROUPS: list[tuple[dict[str, object], int, str]] = [
+    ({"members": ["c1", "nobody", "c9"]}, 404, "members"),
+    ({"members": ["c1", "t1"]}, 422, "members"),
+    ({"members": ["c 1"]}, 422, "members.0"),
+    ({"members": "c1"}, 422, "members"),
+    ({"members": None}, 422, "members"),
+    ({"members": ["c1"] * 1001}, 422, "members"),
+    ({"name": " "}, 422, "name"),
+    ({"name": "x" * 101}, 422, "name"),
+    ({"name": "a\nb"}, 422, "name"),
+    ({"nmae": "Evening"}, 422, "nmae"),
 ]
 NOT_AS_AGREED = [
     (b"{", "application/json", 400),
@@ -66,7 +82,7 @@ NOT_AS_AGREED = [
     (b"\xff\xfe{}", "application/json", 400),
     (b"{}", "text/plain", 415),
     (b"", "application/json", 400),
-    (b'{"name": "' + b"x" * 70_000 + b'"}', "application/json", 413),
+    (b'{"name": "' + b"x" * MAX_BODY + b'"}', "application/json", 413),
     (b'{"\\ud800": 1}', "application/json", 422),
 ]
 WRONG_LISTS = ["limit=0", "limit=201", "limit=x", "cursor=%00", "cursor=YWJj", "page=2", "client=%00"]
@@ -79,6 +95,9 @@ CALLS = [
     ("POST", "/people/t1/activation", None),
     ("POST", "/bookings", {"booking_id": "b1", "client": "c1", "therapist": "t1"}),
     ("GET", "/conversations", None),
+    ("PUT", "/groups/t1", {"name": "Evening", "members": []}),
+    ("GET", "/groups/t1", None),
+    ("DELETE", "/groups/t1", None),
     ("GET", "/nothing/here", None),
 ]
 
@@ -112,11 +131,21 @@ async def test_a_person_who_is_wrong_is_refused_with_their_field(platform: Platf
     assert await pool.fetchval("SELECT count(*) FROM person") == 0
 
 
+async def test_a_group_that_is_wrong_is_refused_with_its_field(platform: Platform, pool: Pool) -> None:
+    await platform.pair()
+    for change, status, field in WRONG_GROUPS:
+        given = {"name": "Evening", "members": ["c1"]} | change
+        refused = await platform("PUT", "/groups/g1", given)
+        assert (refused.status, refused.json["error"]["field"]) == (status, field), change
+    assert (await platform("PUT", "/groups/g%201", {"name": "Evening", "members": []})).status == 422
+    assert await pool.fetchval("SELECT count(*) FROM client_group") == 0
+
+
 async def test_what_is_not_there_is_not_found(platform: Platform) -> None:
     for method, path, body in NOT_THERE:
         missing = await platform(method, path, body)
         assert missing.status == 404, path
-        assert missing.json["error"]["code"] in ("person_unknown", "no_such_call")
+        assert missing.json["error"]["code"] in ("person_unknown", "group_unknown", "no_such_call")
 
 
 async def test_what_is_not_json_as_agreed_is_refused(platform: Platform) -> None:
