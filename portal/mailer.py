@@ -168,6 +168,8 @@ def _understood(error: Exception) -> _Trouble:
     if isinstance(error, SMTPRecipientsRefused):
         error = error.recipients[0]
     match error:
+        case ssl.SSLError():  # a certificate that doesn't hold is a ValueError too
+            return _Trouble("tls", everybody=True)
         case SMTPAuthenticationError():
             return _Trouble("sign_in_refused", everybody=True)
         case SMTPSenderRefused():
@@ -179,8 +181,6 @@ def _understood(error: Exception) -> _Trouble:
             return _Trouble("address", for_good=True)
         case SMTPTimeoutError() | TimeoutError():
             return _Trouble("timeout", everybody=True)
-        case ssl.SSLError():
-            return _Trouble("tls", everybody=True)
         case OSError():
             return _Trouble("unreachable", everybody=True)
         case _:
