@@ -65,7 +65,8 @@ def _conversation_disc(found: conversations.Row) -> Disc:
     shown = clients or list(found.others)
     if len(shown) == 1:
         return disc(shown[0])
-    return Disc.of(found.id, "".join(_letters(person.name)[:1] for person in shown[:2]) or "?")
+    words = [person.name.first for person in shown[:2]] or found.title.split()[:2]
+    return Disc.of(found.id, "".join(word[:1].upper() for word in words) or "?")
 
 
 _ROW_STATES = {
@@ -239,7 +240,7 @@ class Reader:
             return state.capitalize()
         if len(clients) == 1:
             return f"One-to-one with {clients[0]}" if self.found.has_own_title else "One-to-one"
-        return f"{len(self.found.others) + 1} members"
+        return f"{len(self.found.others) + 1} members" if self.found.others else "Nobody else is here yet"
 
 
 _WARNINGS = frozenset(

@@ -163,7 +163,9 @@ export function put(html, { quiet = false } = {}) {
   else list.append(line);
   $$(":scope > .is-pending", list).forEach((pending) => list.append(pending));
   htmx.process(line);
-  if (!quiet && !line.classList.contains("is-own") && !stuck) sayNew(waiting + 1);
+  if (quiet || line.classList.contains("is-own")) return;
+  if (!stuck) sayNew(waiting + 1);
+  $("#announcement").textContent = `New: ${line.querySelector(".message-author, .vh")?.textContent ?? ""} ${$(".words, .notice p", line)?.textContent ?? ""}`;
 }
 
 /** After several `put`s: put in order, and stay where the reader is. */
