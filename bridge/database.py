@@ -19,8 +19,10 @@ Transaction: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionPro
 UNREACHABLE: tuple[type[Exception], ...] = (
     OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.InterfaceError,
+    asyncpg.DeadlockDetectedError,
 )  # fmt: skip
-"""The database is away, or was for a moment: nothing has happened, the same may be done again."""
+"""The database is away, was for a moment, or had to choose one of two: nothing has happened, the same may
+be done again."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

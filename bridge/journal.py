@@ -51,7 +51,7 @@ class Appended:
 
 _APPEND = """
 WITH old AS (
-    SELECT last_message_seq AS seen_up_to FROM conversation WHERE id = $2 FOR UPDATE
+    SELECT last_message_seq AS seen_up_to FROM conversation WHERE id = $2
 ), c AS (
     UPDATE conversation SET
         last_seq = last_seq + 1,
@@ -121,10 +121,21 @@ _RECORDED = {
 """What goes into the audit trail, about the message. Changes of the roster record themselves."""
 
 
+async def in_turn(tx: Transaction, conversation_id: ConversationId) -> None:
+    """Wait for who is appending to this conversation, so that what is looked up next stays as it is.
+
+    A statement of its own: one that locks the row and updates it in the same breath can deadlock. The lock
+    is the update's, which lets others refer to the row meanwhile (receipts, the audit trail).
+    """
+    await tx.execute("SELECT FROM conversation WHERE id = $1 FOR NO KEY UPDATE", conversation_id)
+
+
 async def append(tx: Transaction, key: DataKey, conversation_id: ConversationId, draft: Draft) -> Appended:
     """One entry more. A message or a client-visible notice moves the conversation up in the lists."""
     entry_id = EntryId(uuid4())
     sealed = None if draft.content is None else seal(key, conversation_id, entry_id, draft.content)
+    if draft.automatic is not None:
+        await in_turn(tx, conversation_id)  # what its author had read is looked up beside
     note = Notification(Change.ENTRY, conversation_id, entry_id, draft.target_id, draft.author_id)
     row = await tx.fetchrow(
         _APPEND, entry_id, conversation_id, draft.kind.value, draft.author_id, draft.target_id, sealed,

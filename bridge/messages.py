@@ -57,8 +57,10 @@ async def post(
     where = await standing(tx, author, conversation)
     where.require(Action.POST)
     await _chat_is_on(tx, keyring, where)
-    if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
-        return earlier
+    if request_id is not None:
+        await journal.in_turn(tx, conversation)
+        if earlier := await _earlier(tx, author, request_id):
+            return earlier
     if reply_to is not None:
         await _target(tx, where, reply_to)
     draft = Draft(EntryKind.MESSAGE, at, content, author, reply_to, request_id, automatic, origin)
@@ -79,6 +81,7 @@ async def edit(
 ) -> Posted:
     """Other words for one's own message; the ones before stay in the journal."""
     where = await standing(tx, author, conversation)
+    await journal.in_turn(tx, conversation)  # no edit slips in behind a deletion
     target = await _own(tx, where, entry, Action.EDIT_OWN)
     await _chat_is_on(tx, keyring, where)
     if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
@@ -106,6 +109,7 @@ async def delete(
     What has not gone out yet never will; what has is redacted by the deletion's own deliveries.
     """
     where = await standing(tx, author, conversation)
+    await journal.in_turn(tx, conversation)
     await _own(tx, where, entry, Action.DELETE_OWN)
     marked = await tx.fetchval(
         "UPDATE entry SET deleted_at = $2, deleted_by = $3 WHERE id = $1 AND deleted_at IS NULL RETURNING id",
@@ -139,6 +143,7 @@ async def react(
     where = await standing(tx, author, conversation)
     where.require(Action.REACT)
     await _chat_is_on(tx, keyring, where)
+    await journal.in_turn(tx, conversation)
     target = await _target(tx, where, entry)
     if target.deleted or target.kind is not EntryKind.MESSAGE:
         return None
@@ -159,6 +164,7 @@ async def unreact(
 ) -> Posted | None:
     """Take one's own reaction back; None when it was taken back before."""
     where = await standing(tx, author, conversation)
+    await journal.in_turn(tx, conversation)
     target = await _target(tx, where, reaction)
     if target.kind is not EntryKind.REACTION or target.author_id != author:
         raise NotFound
