@@ -70,10 +70,11 @@ async def _turn(context: Context, leg: LegId) -> None:
 
 async def _failed(context: Context, work: Work, error: HomeserverError) -> None:
     """Again later. What is refused for good holds the rest up only for a while: the purge takes it all."""
-    skipped = work.step is not Step.PURGE and not work.progress.keeps_copy
-    if skipped and isinstance(error, Refused) and gives_up(error, work.attempts + 1):
+    final = work.step is not Step.PURGE and isinstance(error, Refused)
+    if final and gives_up(error, work.attempts + 1):
         log.error("revocation_step_refused", leg=str(work.leg_id), step=work.step, error=error.errcode)
-        await _leave(context, work, refused=error.errcode)
+        to = Step.DONE if work.progress.keeps_copy else None
+        await _leave(context, work, to, refused=error.errcode)
         return
     seconds = wait(error, work.attempts + 1, give_up=False)
     log.warning(
@@ -198,6 +199,7 @@ async def _purge(context: Context, work: Work, room_id: str) -> None:
 
 async def _give_up(context: Context, work: Work, room_id: str) -> None:
     """They left by themselves: nothing of theirs is touched, and nobody of ours stays with it."""
+    await _put_out(context, work, room_id)
     await _vacate(context, room_id)
     point("revoke.vacated")
     await _forget(context, work)

@@ -32,6 +32,13 @@ KEYS = keyring()
 CIPHERTEXT = {"algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "words", "session_id": "s", "device_id": "D"}
 
 
+class _Broken(Homeserver):
+    """A homeserver that does some requests as a test tells it."""
+
+    def __init__(self, whole: Homeserver, requests: dict[str, Any]) -> None:
+        self.__dict__.update(whole.__dict__ | requests)
+
+
 @dataclass
 class Stage:
     """One practice on the run's homeserver."""
@@ -43,6 +50,10 @@ class Stage:
     @property
     def pool(self) -> Pool:
         return self.context.pool
+
+    def breaks(self, **requests: Any) -> None:
+        """From now on these requests go as given."""
+        self.context = replace(self.context, homeserver=_Broken(self.context.homeserver, requests))
 
     def patient_for(self, patience: timedelta) -> None:
         self.context = replace(self.context, removal_patience=patience)
@@ -127,6 +138,15 @@ class Stage:
             await self.pool.execute("UPDATE revocation SET next_attempt_at = now() WHERE step <> 'done'")
             await revoke.work_due(self.context)
         raise AssertionError(f"after {turns} turns: {steps}")
+
+    async def settle(self, turns: int = 20) -> None:
+        """Until no room is to be made, changed or taken back; what waits for a device is given up."""
+        for _ in range(turns):
+            await self.pool.execute("UPDATE delivery SET state = 'cancelled' WHERE state = 'pending'")
+            await self.pool.execute("UPDATE leg SET next_attempt_at = now()")
+            if not await legs.bring_all(self.context):
+                break
+        await self.revoke()
 
     async def phone(self, person: Person, seen_at: datetime) -> None:
         """A device that last asked for news then. Real ones are noted every two minutes only."""

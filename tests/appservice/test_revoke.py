@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 
 from appservice import deliver, faults, legs, redaction, revoke
-from appservice.homeserver import Acting, Homeserver, Refused, Unavailable
+from appservice.homeserver import Acting, Refused, Unavailable
 from bridge import audit, messages, revocations, roster
 from bridge.database import Pool, transaction
+from bridge.errors import NotAllowed
 from policies.content import Text
 from policies.removal import Step
 from policies.vocabulary import ConversationId, LegId, Person
@@ -338,18 +339,6 @@ async def test_a_crash_between_two_steps_loses_and_doubles_nothing(
     assert not await stage.exists(room)
 
 
-class Broken(Homeserver):
-    """A homeserver that fails at some requests, as a test tells it."""
-
-    def __init__(self, whole: Homeserver, **failing: Any) -> None:
-        self.__dict__.update(whole.__dict__)
-        self.__dict__.update(failing)
-
-
-def broken(stage: Stage, **failing: Any) -> None:
-    stage.context = replace(stage.context, homeserver=Broken(stage.context.homeserver, **failing))
-
-
 async def test_a_homeserver_that_is_away_is_asked_again(stage: Stage) -> None:
     chat = await Chat.made(stage)
     await stage.fill(await chat.room, 3)
@@ -359,7 +348,7 @@ async def test_a_homeserver_that_is_away_is_asked_again(stage: Stage) -> None:
     async def away(*_: Any) -> str:
         raise Unavailable(0, "RUH_UNREACHABLE")
 
-    broken(stage, redact=away)
+    stage.breaks(redact=away)
     for _ in range(10):
         await look(chat)
     row = await stage.pool.fetchrow("SELECT step, error, redacted, attempts FROM revocation")
@@ -382,7 +371,7 @@ async def test_one_event_that_cannot_be_redacted_does_not_hold_up_the_rest(stage
             raise Refused(403, "M_FORBIDDEN")
         return await whole.redact(room_id, event_id, transaction_id, acting)
 
-    broken(stage, redact=all_but_one)
+    stage.breaks(redact=all_but_one)
     await chat.remove()
     stage.patient_for(timedelta(0))
     await stage.revoke()
@@ -400,7 +389,7 @@ async def test_a_purge_that_came_to_nothing_is_begun_anew(stage: Stage, status: 
     async def deletion_status(delete_id: str) -> str:
         return next(said, None) or await whole.deletion_status(delete_id)
 
-    broken(stage, deletion_status=deletion_status)
+    stage.breaks(deletion_status=deletion_status)
     await chat.remove()
     stage.patient_for(timedelta(0))
     await stage.revoke()
@@ -416,7 +405,7 @@ async def test_one_clients_trouble_holds_nobody_else_up(stage: Stage) -> None:
             raise KeyError("a mistake of ours")
         return await whole.members(room_id, acting)
 
-    broken(stage, members=members)
+    stage.breaks(members=members)
     await chat.remove()
     await other.remove()
     for _ in range(20):
@@ -439,7 +428,7 @@ async def test_who_is_removed_while_their_room_is_made_is_never_invited(stage: S
         await chat.remove()
         return await whole.create_room(body, acting)
 
-    broken(stage, create_room=create_room)
+    stage.breaks(create_room=create_room)
     await legs.bring_all(stage.context)
     room = await chat.room
     assert await stage.user_id(chat.amina) not in await stage.memberships(room)
@@ -510,7 +499,7 @@ async def test_between_two_events_the_carrier_sees_that_somebody_was_removed(sta
         await chat.remove()
         return f"${transaction}"
 
-    broken(stage, send_event=send_event)
+    stage.breaks(send_event=send_event)
     assert await deliver.carry(stage.context, LegId(leg["id"])) is False
     assert len(sent) == 1
 
@@ -527,3 +516,57 @@ async def test_what_is_on_its_way_when_somebody_is_removed_is_waited_for(stage: 
     await turn
     await stage.revoke(until=Step.KICK)
     assert await contents(amina, leg["room_id"], late) == [{}]
+
+
+# Several changes at once
+
+
+async def roster_of(stage: Stage, conversation: ConversationId) -> dict[str, set[str]]:
+    """Each current client's room with who should be in it."""
+    rows = await stage.pool.fetch(
+        "SELECT l.room_id, l.user_id, array_agg(p.user_id) AS puppets FROM leg l"
+        " JOIN occupant o ON o.leg_id = l.id JOIN puppet p ON p.id = o.puppet_id"
+        " WHERE l.conversation_id = $1 AND l.state <> 'ended' GROUP BY l.id",
+        conversation,
+    )
+    return {row["room_id"]: {row["user_id"], *row["puppets"]} for row in rows}
+
+
+async def test_whatever_is_changed_at_once_the_rooms_end_as_the_roster_says(stage: Stage) -> None:
+    stage.patient_for(timedelta(0))
+    chat = await Chat.made(stage, adam=True)
+    newcomers = [await stage.client("Karim"), await stage.client("Noor")]
+    given = {"actor": chat.therapist.id, "conversation": chat.conversation}
+
+    async def add(client: Person) -> None:
+        await stage.act(roster.add, person=client.id, told=True, **given)
+
+    async def remove(client: Person) -> None:
+        await stage.act(roster.remove, person=client.id, **given)
+
+    async def rooms() -> None:
+        for _ in range(3):
+            await legs.bring_all(stage.context)
+            await revoke.work_due(stage.context)
+
+    changes = (
+        add(newcomers[0]), remove(chat.amina), add(newcomers[0]), remove(chat.amina), rooms(),
+        add(newcomers[1]), stage.act(roster.leave, person=chat.adam.id, conversation=chat.conversation),
+    )  # fmt: skip
+    outcomes = await asyncio.gather(*changes, return_exceptions=True)
+    assert sorted(e.code for e in outcomes if isinstance(e, NotAllowed)) == ["already_in", "not_in"]
+    await asyncio.gather(add(chat.amina), remove(newcomers[0]), rooms())
+    await stage.settle()
+
+    expected = await roster_of(stage, chat.conversation)
+    people = [chat.amina, newcomers[1]]
+    users = {await stage.user_id(person) for person in people}
+    assert {user for inside in expected.values() for user in inside if user.startswith("@c")} == users
+    for room, inside in expected.items():
+        there = {user for user, how in (await stage.memberships(room)).items() if how == "join"}
+        assert there == inside
+        assert len(there) == 4  # the client, the other's mask, the therapist, the assistant
+    old = await stage.pool.fetch("SELECT room_id FROM leg WHERE state = 'ended' AND room_id IS NOT NULL")
+    for row in old:
+        if await stage.exists(row["room_id"]):  # Adam keeps his
+            assert not {"join", "invite"} & set((await stage.memberships(row["room_id"])).values())
