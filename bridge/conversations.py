@@ -22,7 +22,7 @@ from bridge.sealing import DataKey, Keyring
 from bridge.standing import allowed, standing
 from policies import naming
 from policies.access import Action
-from policies.content import Content, clean_text
+from policies.content import Content, check_title
 from policies.searching import folded_words, matches
 from policies.vocabulary import (
     ConversationId,
@@ -32,6 +32,7 @@ from policies.vocabulary import (
     Person,
     PersonId,
     PersonStatus,
+    Refusal,
 )
 
 
@@ -143,6 +144,24 @@ _SHOWN = {
     Visibility.ARCHIVED: " AND {m}.archived_at IS NOT NULL",
     Visibility.ALL: "",
 }
+_BY_THEMSELVES = " AND (c.blast_id IS NULL OR c.answered OR c.organiser_id <> $1)"
+_ALONE = """
+    (SELECT m.conversation_id AS id, m.last_message_at AS at, 1::bigint AS together
+     FROM member m JOIN conversation c ON c.id = m.conversation_id
+     WHERE m.person_id = $1 AND m.removed_at IS NULL{where}
+     ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT {limit})
+"""
+# Of each blast of the reader's, the latest of its unanswered threads stands for all of them.
+_HEADS = """
+    SELECT id, at, together FROM (
+        SELECT DISTINCT ON (c.blast_id) c.id, m.last_message_at AS at,
+            count(*) OVER (PARTITION BY c.blast_id) AS together
+        FROM conversation c JOIN member m ON m.conversation_id = c.id AND m.person_id = $1
+            AND m.removed_at IS NULL
+        WHERE c.blast_id IS NOT NULL AND NOT c.answered AND c.organiser_id = $1{where}
+        ORDER BY c.blast_id, m.last_message_at DESC, c.id DESC) head
+    WHERE {after}
+"""
 # The other unanswered threads of the same blast that the same list shows.
 _SAME_BLAST = """
     FROM conversation c2 JOIN member m2 ON m2.conversation_id = c2.id
@@ -164,33 +183,33 @@ async def list_for(
     A search shows each thread of a blast by itself: it looks for one person.
     """
     arguments: list[object] = [actor]
-    shown = _SHOWN[only.visibility]
-    where = shown.format(m="m")
-    together = "1"
 
     def given(value: object) -> str:
         arguments.append(value)
         return f"${len(arguments)}"
 
+    where = _SHOWN[only.visibility].format(m="m")
     if only.which is not Which.ALL:
         where += f" AND c.kind = ANY({given([kind.value for kind in _KINDS[only.which]])})"
-    if only.search.strip():
-        where += f" AND c.id = ANY({given(await _matching(tx, keyring, actor, only.search))})"
-    else:
-        same = _SAME_BLAST + shown.format(m="m2")
-        grouped = "c.blast_id IS NOT NULL AND NOT c.answered AND c.organiser_id = $1"
-        where += (
-            f" AND NOT ({grouped} AND EXISTS (SELECT {same} AND (m2.last_message_at, m2.conversation_id)"
-            " > (m.last_message_at, m.conversation_id)))"
-        )
-        together = f"CASE WHEN {grouped} THEN (SELECT count(*) {same}) ELSE 1 END"
+    after = "true"
     if before is not None:
         at, conversation = before
-        where += f" AND (m.last_message_at, m.conversation_id) < ({given(at)}, {given(conversation)})"
+        after = f"(at, id) < ({given(at)}, {given(conversation)})"
+    if only.search.strip():
+        found = given(await _matching(tx, keyring, actor, only.search))
+        alone, heads = f"{where} AND c.id = ANY({found})", None
+    else:
+        alone, heads = where + _BY_THEMSELVES, _HEADS.format(where=where, after=after)
+    ended = after.replace("(at, id)", "(m.last_message_at, m.conversation_id)")
+    page = "SELECT * FROM " + _ALONE.format(where=f"{alone} AND {ended}", limit=int(limit)) + " alone"
+    # The page is found by its index before anything is looked up for it.
     query = (
-        _SELECT.replace("SELECT c.id,", f"SELECT {together} AS together, c.id,", 1)
-        + where
-        + f" ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT {int(limit)}"
+        f"WITH page AS MATERIALIZED ({page}{f' UNION ALL ({heads})' if heads else ''}"
+        f" ORDER BY at DESC, id DESC LIMIT {int(limit)})"
+        + _SELECT.replace("SELECT c.id,", "SELECT page.together, c.id,", 1).replace(
+            "WHERE m.person_id", "JOIN page ON page.id = c.id WHERE m.person_id", 1
+        )
+        + " ORDER BY m.last_message_at DESC, m.conversation_id DESC"
     )
     return await _rows(tx, keyring, actor, await tx.fetch(query, *arguments))
 
@@ -222,12 +241,10 @@ async def rename(
 ) -> None:
     """The organiser's own title, seen by staff only (C9); an empty one brings the default back."""
     await allowed(tx, actor, conversation, Action.RENAME)
-    title = " ".join(clean_text(title).split())
-    if len(title) > naming.TITLE_LIMIT:
-        raise Invalid(
-            "too_long", f"A title can have up to {naming.TITLE_LIMIT} characters; this one has {len(title)}."
-        )
-    await roster.entitle(tx, keyring, conversation, title or None)
+    checked = check_title(title)
+    if isinstance(checked, Refusal):
+        raise Invalid(checked.code, checked.words)
+    await roster.entitle(tx, keyring, conversation, checked or None)
     await audit.record(tx, Did.RENAMED, actor=actor, conversation=conversation)
 
 

@@ -95,7 +95,7 @@ CREATE TABLE member (
     last_message_at timestamptz NOT NULL DEFAULT now()   -- the conversation's, kept here for the list's index
 );
 CREATE UNIQUE INDEX member_current ON member (conversation_id, person_id) WHERE removed_at IS NULL;
-CREATE INDEX member_list ON member (person_id, last_message_at DESC, conversation_id) WHERE removed_at IS NULL;
+CREATE INDEX member_list ON member (person_id, last_message_at DESC, conversation_id DESC) WHERE removed_at IS NULL;
 
 CREATE TABLE entry (
     id uuid PRIMARY KEY,

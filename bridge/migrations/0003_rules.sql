@@ -110,18 +110,19 @@ CREATE TABLE blast_recipient (
 CREATE INDEX blast_recipient_pending ON blast_recipient (blast_id, place) WHERE state = 'pending';
 CREATE INDEX blast_recipient_conversation ON blast_recipient (conversation_id);
 ALTER TABLE conversation ADD COLUMN blast_id uuid REFERENCES blast (id);
-CREATE INDEX conversation_blast ON conversation (blast_id) WHERE blast_id IS NOT NULL AND NOT answered;
+CREATE INDEX conversation_blast ON conversation (organiser_id, blast_id) WHERE blast_id IS NOT NULL AND NOT answered;
 
--- A direct chat of a client with the assistant itself: '!help', '!start' (P6, A7).
+-- A client's own direct chat with the assistant: '!help', '!start' (P6, A7). A conversation with one member,
+-- whose leg is the room that the client made.
+ALTER TABLE conversation DROP CONSTRAINT conversation_kind_check, ADD CONSTRAINT conversation_kind_check
+    CHECK (kind IN ('direct', 'community', 'blast', 'staff', 'client_care', 'lobby'));
 CREATE TABLE lobby (
-    room_id text PRIMARY KEY,
+    conversation_id uuid PRIMARY KEY REFERENCES conversation (id),
     person_id uuid NOT NULL REFERENCES person (id),
-    user_id text NOT NULL,
-    asked jsonb,                            -- the therapists offered, in their order, while a choice is open
-    created_at timestamptz NOT NULL DEFAULT now(),
+    asked uuid[],                           -- the therapists offered, in their order, while a choice is open
     ended_at timestamptz
 );
-CREATE INDEX lobby_person ON lobby (person_id);
+CREATE UNIQUE INDEX lobby_one ON lobby (person_id) WHERE ended_at IS NULL;
 
 -- Who wants to hear of what (N1, N2); a missing row: everything on.
 CREATE TABLE notification_setting (
