@@ -27,6 +27,8 @@ from policies.content import (
 Json = dict[str, Any]
 HTML = "org.matrix.custom.html"
 EDIT_FALLBACK = 300  # characters
+# A reply's quotation as older clients write it, in edits of replies too. It has somebody's Matrix id in it (C7).
+_QUOTING = re.compile(r"> (?:\* )?<@[^>\s]+>")
 
 _KINDS = {
     "m.image": AttachmentKind.IMAGE,
@@ -139,7 +141,7 @@ def _text(content: Mapping[str, Any], reply_to: str | None, *, emote: bool) -> C
     clean = sanitise(html) if content.get("format") == HTML and isinstance(html, str) else None
     body = content.get("body")
     body = clean_text(body) if isinstance(body, str) else ""
-    if reply_to is not None:
+    if reply_to is not None or _QUOTING.match(body):
         body = _without_fallback(body)
     if not body and clean:
         body = body_of(clean)

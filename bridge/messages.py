@@ -4,7 +4,7 @@ Each takes an open transaction, decides through `policies.access`, and leaves an
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from bridge import chat_settings, journal, seats
@@ -19,6 +19,7 @@ from policies.content import Content, Reaction
 from policies.vocabulary import ConversationId, ConversationKind, EntryId, EntryKind, PersonId, Role
 
 CHAT_OFF = "chat_off"
+KEEP_DELETED = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,11 @@ async def post(
     automatic: str | None = None,
 ) -> Posted:
     """A message. A `request_id` that was carried out already gives what it gave then."""
-    where = await standing(tx, author, conversation)
+    where = await _in_turn(tx, author, conversation)
     where.require(Action.POST)
     await _chat_is_on(tx, keyring, where)
-    if request_id is not None:
-        await journal.in_turn(tx, conversation)
-        if earlier := await _earlier(tx, author, request_id):
-            return earlier
+    if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
+        return earlier
     if reply_to is not None:
         await _target(tx, where, reply_to)
     draft = Draft(EntryKind.MESSAGE, at, content, author, reply_to, request_id, automatic, origin)
@@ -80,8 +79,7 @@ async def edit(
     origin: Origin | None = None,
 ) -> Posted:
     """Other words for one's own message; the ones before stay in the journal."""
-    where = await standing(tx, author, conversation)
-    await journal.in_turn(tx, conversation)  # no edit slips in behind a deletion
+    where = await _in_turn(tx, author, conversation)
     target = await _own(tx, where, entry, Action.EDIT_OWN)
     await _chat_is_on(tx, keyring, where)
     if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
@@ -102,25 +100,27 @@ async def delete(
     conversation: ConversationId,
     entry: EntryId,
     at: datetime,
+    keep: timedelta = KEEP_DELETED,
     origin: Origin | None = None,
 ) -> Posted | None:
     """Take one's own message back everywhere. None: it was deleted before.
 
-    What has not gone out yet never will; what has is redacted by the deletion's own deliveries.
+    What has not gone out yet never will; what has is redacted by the deletion's own deliveries. Its words are
+    kept for `keep`, so that it can be restored (`bridge.restore`).
     """
-    where = await standing(tx, author, conversation)
-    await journal.in_turn(tx, conversation)
+    where = await _in_turn(tx, author, conversation)
     await _own(tx, where, entry, Action.DELETE_OWN)
     marked = await tx.fetchval(
-        "UPDATE entry SET deleted_at = $2, deleted_by = $3 WHERE id = $1 AND deleted_at IS NULL RETURNING id",
-        entry, at, author,
+        "UPDATE entry SET deleted_at = $2, deleted_by = $3, erase_at = $2::timestamptz + $4"
+        " WHERE id = $1 AND deleted_at IS NULL RETURNING id",
+        entry, at, author, keep,
     )  # fmt: skip
     if marked is None:
         return None
     await tx.execute(
-        "UPDATE delivery SET state = 'cancelled' WHERE state = 'pending' AND entry_id IN"
+        "UPDATE delivery SET state = 'cancelled', error = 'deleted' WHERE state = 'pending' AND entry_id IN"
         " (SELECT $1::uuid UNION ALL SELECT id FROM entry WHERE target_id = $1 AND kind IN ('edit',"
-        " 'reaction'))",
+        " 'restoration', 'reaction'))",
         entry,
     )
     return await _append(
@@ -140,10 +140,9 @@ async def react(
     origin: Origin | None = None,
 ) -> Posted | None:
     """A reaction to a message; None when that message is gone."""
-    where = await standing(tx, author, conversation)
+    where = await _in_turn(tx, author, conversation)
     where.require(Action.REACT)
     await _chat_is_on(tx, keyring, where)
-    await journal.in_turn(tx, conversation)
     target = await _target(tx, where, entry)
     if target.deleted or target.kind is not EntryKind.MESSAGE:
         return None
@@ -163,8 +162,7 @@ async def unreact(
     origin: Origin | None = None,
 ) -> Posted | None:
     """Take one's own reaction back; None when it was taken back before."""
-    where = await standing(tx, author, conversation)
-    await journal.in_turn(tx, conversation)
+    where = await _in_turn(tx, author, conversation)
     target = await _target(tx, where, reaction)
     if target.kind is not EntryKind.REACTION or target.author_id != author:
         raise NotFound
@@ -179,6 +177,13 @@ async def unreact(
     )
     draft = Draft(EntryKind.REACTION_REMOVED, at, None, author, reaction, origin=origin)
     return await _append(tx, keyring, where, draft)
+
+
+async def _in_turn(tx: Transaction, author: PersonId, conversation: ConversationId) -> Standing:
+    """How the author stands once it is their turn: nobody removed meanwhile says or gets anything more, somebody
+    added gets this, and no edit slips in behind a deletion."""
+    await journal.in_turn(tx, conversation)
+    return await standing(tx, author, conversation)
 
 
 async def target_in(tx: Transaction, conversation: ConversationId, entry: EntryId) -> Target | None:
