@@ -19,12 +19,21 @@ const typing = (target) => target.closest?.("input, textarea, select, [contented
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing || $("dialog[open]")) return;
   if (event.key === "Escape") return escape(event);
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return save(event);
   if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   const act = keys[event.key];
   if (!act) return;
   event.preventDefault();
   act();
 });
+
+/** Ctrl+Enter in the form that edits a message; the composer has its own. */
+function save(event) {
+  const form = event.target.closest?.(".edit-form");
+  if (!form) return;
+  event.preventDefault();
+  form.requestSubmit();
+}
 
 function escape(event) {
   const editing = event.target.closest?.("form")?.querySelector("[data-cancel-edit]");
