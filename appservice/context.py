@@ -24,6 +24,8 @@ class Context:
     shard: int = 0
     removal_patience: timedelta = timedelta(days=7)
     """How long a removed client's devices are waited for before their room goes."""
+    keep_deleted: timedelta = timedelta(days=30)
+    """How long a deleted message can be restored."""
     locks: "WeakValueDictionary[UUID, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
 
     def lock_of(self, thing: UUID) -> asyncio.Lock:

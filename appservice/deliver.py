@@ -104,7 +104,7 @@ async def _redact(context: Context, load: Load, item: Item, payload: Json) -> st
     events = [payload["redacts"]]
     if item.kind is EntryKind.DELETION and item.target_id is not None:
         async with context.pool.acquire() as connection:
-            found = await outbox.events_about(connection, load.leg_id, item.target_id)
+            found = await outbox.events_about(connection, load.leg_id, item.target_id, item.id)
         events = [event_id for _, event_id in found] or events
     last = None
     for event_id in events:

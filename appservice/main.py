@@ -91,6 +91,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(2.0, watch.revocations_due, revoke.work_due, context))
         tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
         tasks.create_task(_every(1.0, asyncio.Event(), upkeep.link_audit, context))
+        tasks.create_task(_every(60.0, asyncio.Event(), upkeep.erase_deleted, context))
 
 
 async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver) -> Context:
@@ -111,7 +112,10 @@ async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeser
             log.warning("homeserver_not_ready", error=error.errcode, seconds=round(seconds, 1))
             await asyncio.sleep(seconds)
     patience = timedelta(days=settings.removal_patience_days)
-    return Context(pool, keyring, homeserver, machine, assistant, settings.server_name, SHARD, patience)
+    return Context(
+        pool, keyring, homeserver, machine, assistant, settings.server_name, SHARD, patience,
+        timedelta(days=settings.keep_deleted_days),
+    )  # fmt: skip
 
 
 async def _hear(

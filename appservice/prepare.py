@@ -23,6 +23,7 @@ from bridge.outbox import Item, Load
 from policies import naming, notices
 from policies.content import Notice, Reaction
 from policies.notices import NameOf
+from policies.restoring import attributed
 from policies.vocabulary import EntryKind
 
 log = structlog.get_logger()
@@ -88,7 +89,7 @@ async def _batch(context: Context, load: Load) -> list[_Event]:
             break
         if item.target_state in ("pending", "prepared"):
             break  # what it is about goes first: its event id is needed
-        kind, content = _event(item, name_of)
+        kind, content = _event(load, item, name_of)
         if content is None:
             nothing.append(item)
         else:
@@ -104,7 +105,7 @@ async def _without_event(context: Context, load: Load, items: list[Item]) -> Non
     """What has no event for this leg: a message that can't be opened is said, the rest has nothing to say."""
     async with transaction(context.pool) as tx:
         for item in items:
-            if item.kind is EntryKind.MESSAGE:
+            if item.kind in (EntryKind.MESSAGE, EntryKind.RESTORATION):
                 log.error("entry_not_opened", entry=str(item.entry_id))
                 await outbox.failed(tx, load, item, "seal_broken")
             else:
@@ -112,19 +113,24 @@ async def _without_event(context: Context, load: Load, items: list[Item]) -> Non
 
 
 async def _name_of(context: Context, load: Load) -> NameOf:
-    """What this leg's client calls the people that its notices are about (C7)."""
-    if not any(item.kind is EntryKind.NOTICE for item in load.items):
+    """What this leg's client calls the people that its notices and restored messages are about (C7)."""
+    if not any(item.kind is EntryKind.NOTICE or item.restored_from for item in load.items):
         return str
     async with transaction(context.pool) as tx:
         members = await roster.members(tx, context.keyring, load.conversation_id)
     return naming.shown_names(members, naming.Audience.CLIENT).__getitem__
 
 
-def _event(item: Item, name_of: NameOf) -> tuple[str, Json | None]:
+def _event(load: Load, item: Item, name_of: NameOf) -> tuple[str, Json | None]:
     """The event of a delivery, None when this leg never got what it is about."""
     content = item.content
     match item.kind:
         case EntryKind.MESSAGE if content is not None:
+            return "m.room.message", message_content(content, reply_to=item.target_event)
+        case EntryKind.RESTORATION if content is not None:
+            if item.restored_from is not None:
+                own = item.restored_from == load.person_id
+                content = attributed(content, None if own else name_of(item.restored_from))
             return "m.room.message", message_content(content, reply_to=item.target_event)
         case EntryKind.NOTICE if isinstance(content, Notice):
             text = notices.for_client(content, name_of)

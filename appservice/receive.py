@@ -170,7 +170,7 @@ async def _target(tx: Transaction, leg: Leg, event_id: str | None) -> EntryId | 
     if found is None:
         return None
     entry, kind, _ = found
-    if kind is EntryKind.EDIT:
+    if kind in (EntryKind.EDIT, EntryKind.RESTORATION):
         return EntryId(await tx.fetchval("SELECT target_id FROM entry WHERE id = $1", entry))
     return entry
 
@@ -188,8 +188,10 @@ async def _redaction(tx: Transaction, context: Context, leg: Leg, event: Event) 
     }  # fmt: skip
     if kind is EntryKind.REACTION:
         await messages.unreact(tx, context.keyring, reaction=entry, **common)
-    elif kind is EntryKind.MESSAGE:
-        await messages.delete(tx, context.keyring, entry=entry, **common)
+    elif kind in (EntryKind.MESSAGE, EntryKind.RESTORATION):
+        target = await _target(tx, leg, redacts)
+        assert target is not None
+        await messages.delete(tx, context.keyring, entry=target, keep=context.keep_deleted, **common)
 
 
 async def _redacted_while_parked(tx: Transaction, leg: Leg, event_id: str) -> None:

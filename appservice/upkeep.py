@@ -1,13 +1,27 @@
-"""What the service does for itself: it links the audit trail, a second behind whoever writes to it."""
+"""What the service does for itself: it links the audit trail, a second behind whoever writes to it, and erases
+what was deleted long enough ago.
+"""
+
+from datetime import UTC, datetime
 
 import structlog
 
 from appservice.context import Context
-from bridge import audit
+from bridge import audit, restore
 from bridge.database import transaction
 
 log = structlog.get_logger()
+AT_ONCE = 100  # messages to be erased
 SAY_EVERY = 100  # links: where the log is kept elsewhere, it shows later whether the chain is still that one
+
+
+async def erase_deleted(context: Context) -> bool:
+    """True when there may be more."""
+    async with transaction(context.pool) as tx:
+        erased = await restore.erase_due(tx, at=datetime.now(UTC), limit=AT_ONCE)
+    if erased:
+        log.info("deleted_erased", messages=erased)
+    return erased == AT_ONCE
 
 
 async def link_audit(context: Context) -> None:

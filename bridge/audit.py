@@ -145,7 +145,7 @@ async def read(tx: Transaction, *, actor: UUID, conversation: UUID) -> None:
     await tx.execute(READ_ONCE, actor, conversation)
 
 
-def refusal(actor: UUID, action: str, conversation: UUID, code: str) -> Kept:
+def refusal(actor: UUID, action: str, conversation: UUID | None, code: str) -> Kept:
     """That somebody was refused something; recorded after the refusal has taken its transaction back."""
     return Kept(
         "INSERT INTO audit (actor_id, action, conversation_id, detail) VALUES ($1, $2, $3, $4)",

@@ -75,6 +75,7 @@ class CommonSettings(BaseSettings):
     server_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.\-]+(:\d+)?$")]
     homeserver_public_url: WebAddress
     practice_name: str = "Ruh"
+    keep_deleted_days: Annotated[float, Field(ge=0)] = 30
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod

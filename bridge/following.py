@@ -13,12 +13,13 @@ _AT_MOST = 100
 
 
 async def on_their_way(tx: Transaction, author: PersonId, conversation: ConversationId) -> set[EntryId]:
-    """The author's latest messages that haven't reached every leg yet."""
+    """The author's latest messages that haven't reached every leg yet, and restored ones."""
     rows = await tx.fetch(
-        "SELECT DISTINCT e.id, e.seq FROM delivery d JOIN leg l ON l.id = d.leg_id JOIN entry e ON"
-        " e.id = d.entry_id"
-        " WHERE l.conversation_id = $1 AND d.state IN ('pending', 'prepared') AND e.author_id = $2"
-        " AND e.kind = 'message' ORDER BY e.seq DESC LIMIT $3",
+        "SELECT DISTINCT CASE WHEN e.kind = 'restoration' THEN e.target_id ELSE e.id END AS id, e.seq"
+        " FROM delivery d JOIN leg l ON l.id = d.leg_id JOIN entry e ON e.id = d.entry_id"
+        " WHERE l.conversation_id = $1 AND d.state IN ('pending', 'prepared')"
+        " AND (e.author_id = $2 AND e.kind = 'message' OR e.kind = 'restoration')"
+        " ORDER BY e.seq DESC LIMIT $3",
         conversation, author, _AT_MOST,
     )  # fmt: skip
     return {EntryId(row["id"]) for row in rows}

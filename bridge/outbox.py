@@ -24,6 +24,7 @@ from policies.vocabulary import (
     EntryKind,
     LegId,
     MatrixUserId,
+    PersonId,
     PuppetId,
     RoomId,
 )
@@ -53,6 +54,8 @@ class Item:
     posted_at: datetime
     due: bool
     """It may go now: its time has come, and its author is in the room."""
+    restored_from: PersonId | None
+    """The author of a restored message that the assistant has to say for them."""
 
     @property
     def puppet(self) -> Puppet:
@@ -66,6 +69,7 @@ class Load:
 
     leg_id: LegId
     conversation_id: ConversationId
+    person_id: PersonId
     user_id: MatrixUserId
     room_id: RoomId
     items: tuple[Item, ...]
@@ -82,27 +86,42 @@ async def legs_due(tx: Transaction, conversations: Collection[UUID] | None = Non
     return [LegId(row["id"]) for row in rows]
 
 
+# What an entry is about, as its leg knows it at that place of its order: the message's event, or after a
+# restoration the one that it came back as. A restoration itself is about what the message replied to.
+_TARGET = """
+SELECT x.state, x.event_id FROM (
+    SELECT CASE WHEN e.kind = 'restoration' THEN te.target_id ELSE e.target_id END AS id) about,
+    LATERAL (SELECT about.id UNION ALL
+        SELECT r.id FROM entry r WHERE r.target_id = about.id AND r.kind = 'restoration') a (id),
+    delivery x
+WHERE x.leg_id = l.id AND x.entry_id = a.id AND x.id < d.id ORDER BY x.id DESC LIMIT 1
+"""
+
+
 async def load(tx: Transaction, keyring: Keyring, leg: LegId, limit: int = 25) -> Load | None:
     """The next deliveries of a leg; None when it has nothing to carry, or is held or ended."""
     rows = await tx.fetch(
-        "SELECT l.conversation_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id, d.state,"
-        " d.puppet_id, d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now()"
+        "SELECT l.conversation_id, m.person_id, l.user_id, l.room_id, c.wrapped_key, d.id, d.entry_id,"
+        " d.state, d.puppet_id, d.attempts, d.txn_id, d.payload, d.prepared_at, d.next_attempt_at <= now()"
         " AND (o.joined_at IS NOT NULL OR e.kind IN ('deletion', 'reaction_removed')) AS due,"
         " p.user_id AS puppet_user, p.device_id AS puppet_device, e.kind, e.sealed, e.posted_at, e.target_id,"
-        " t.state AS target_state, t.event_id AS target_event"
-        " FROM leg l JOIN conversation c ON c.id = l.conversation_id JOIN delivery d ON d.leg_id = l.id"
+        " t.state AS target_state, t.event_id AS target_event,"
+        " CASE WHEN e.kind = 'restoration' AND p.person_id IS NULL THEN te.author_id END AS restored_from"
+        " FROM leg l JOIN member m ON m.id = l.member_id JOIN conversation c ON c.id = l.conversation_id"
+        " JOIN delivery d ON d.leg_id = l.id"
         " JOIN entry e ON e.id = d.entry_id JOIN puppet p ON p.id = d.puppet_id"
         " LEFT JOIN occupant o ON o.leg_id = l.id AND o.puppet_id = d.puppet_id"
-        " LEFT JOIN delivery t ON t.leg_id = l.id AND t.entry_id = e.target_id"
+        f" LEFT JOIN entry te ON te.id = e.target_id LEFT JOIN LATERAL ({_TARGET}) t ON true"
         f" WHERE l.id = $1 AND l.state = 'open' AND l.hold IS NULL AND {DUE} ORDER BY d.id LIMIT $2",
         leg, limit,
     )  # fmt: skip
     if not rows:
         return None
     first = rows[0]
-    conversation, user_id = ConversationId(first["conversation_id"]), MatrixUserId(first["user_id"])
-    items = tuple(_item(keyring, row) for row in rows)
-    return Load(leg, conversation, user_id, RoomId(first["room_id"]), items)
+    return Load(
+        leg, ConversationId(first["conversation_id"]), PersonId(first["person_id"]),
+        MatrixUserId(first["user_id"]), RoomId(first["room_id"]), tuple(_item(keyring, row) for row in rows),
+    )  # fmt: skip
 
 
 def _item(keyring: Keyring, row: Any) -> Item:
@@ -117,6 +136,7 @@ def _item(keyring: Keyring, row: Any) -> Item:
         row["id"], EntryId(row["entry_id"]), EntryKind(row["kind"]), row["state"], content, row["puppet_id"],
         row["puppet_user"], row["puppet_device"], row["target_id"], row["target_state"], row["target_event"],
         row["attempts"], row["txn_id"], row["payload"], row["prepared_at"], row["posted_at"], row["due"],
+        row["restored_from"],
     )  # fmt: skip
 
 
@@ -195,13 +215,14 @@ async def waiting(tx: Transaction) -> tuple[int, int]:
     return row["held"], row["free"]
 
 
-async def events_about(tx: Transaction, leg: LegId, entry: EntryId) -> list[tuple[EntryId, str]]:
-    """A message's events in a leg, its edits first: all that a deletion has to redact."""
+async def events_about(tx: Transaction, leg: LegId, entry: EntryId, before: int) -> list[tuple[EntryId, str]]:
+    """A message's events in a leg up to a delivery, its edits first: all that this deletion has to redact."""
     rows = await tx.fetch(
         "SELECT d.entry_id, d.event_id FROM delivery d JOIN entry e ON e.id = d.entry_id"
         " WHERE d.leg_id = $1 AND d.event_id IS NOT NULL AND d.state IN ('sent', 'origin')"
-        " AND (e.id = $2 OR (e.target_id = $2 AND e.kind = 'edit')) ORDER BY d.id DESC",
-        leg, entry,
+        " AND (e.id = $2 OR (e.target_id = $2 AND e.kind IN ('edit', 'restoration'))) AND d.id < $3"
+        " ORDER BY d.id DESC",
+        leg, entry, before,
     )  # fmt: skip
     return [(EntryId(row["entry_id"]), row["event_id"]) for row in rows]
 

@@ -72,6 +72,8 @@ class Line:
     reply_to: ReplyTo | None
     reactions: tuple[ReactionOf, ...]
     deliveries: tuple[DeliveryState, ...]
+    restored_at: datetime | None = None
+    """It was deleted, and Client Care has brought it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Page:
 
 _SELECT = """
 SELECT e.id, e.seq, e.kind, e.author_id, e.sealed, e.posted_at, e.automatic, e.deleted_at, e.request_id,
+    e.restored_at,
     x.id AS edit_id, x.sealed AS edit_sealed, x.posted_at AS edited_at,
     r.id AS reply_id, r.author_id AS reply_author, r.seq AS reply_seq, r.deleted_at AS reply_deleted,
     r.sealed AS reply_sealed, rx.id AS reply_edit_id, rx.sealed AS reply_edit_sealed
@@ -150,7 +153,7 @@ async def _page(
     key = where.key(keyring)
     ids = [row["id"] for row in rows]
     reactions = await _reactions(tx, key, where, ids)
-    deliveries = await _deliveries(tx, ids)
+    deliveries = await _deliveries(tx, ids, [row["id"] for row in rows if row["restored_at"] is not None])
     reads = await tx.fetch(
         "SELECT person_id, seq, at FROM receipt WHERE conversation_id = $1 AND person_id <> $2 AND seq >= $3"
         " ORDER BY seq LIMIT 2000",
@@ -179,18 +182,32 @@ async def _reactions(
     return found
 
 
-async def _deliveries(tx: Transaction, ids: list[UUID]) -> dict[UUID, list[DeliveryState]]:
+async def _deliveries(
+    tx: Transaction, ids: list[UUID], restored: list[UUID]
+) -> dict[UUID, list[DeliveryState]]:
     found: dict[UUID, list[DeliveryState]] = defaultdict(list)
+    back = await _restorations(tx, restored) if restored else {}
+    ids = [back.get(entry, entry) for entry in ids]
+    messages = {restoration: message for message, restoration in back.items()}
     for row in await tx.fetch(
         "SELECT d.entry_id, d.state, d.attempts, l.hold, m.person_id FROM delivery d"
         " JOIN leg l ON l.id = d.leg_id JOIN member m ON m.id = l.member_id"
         " WHERE d.entry_id = ANY($1) AND d.state <> 'origin'",
         ids,
     ):
-        found[row["entry_id"]].append(
+        found[messages.get(row["entry_id"], row["entry_id"])].append(
             DeliveryState(PersonId(row["person_id"]), row["state"], row["hold"], row["attempts"])
         )
     return found
+
+
+async def _restorations(tx: Transaction, messages: list[UUID]) -> dict[UUID, UUID]:
+    """As what each of them last came back: from then on its way is that entry's."""
+    rows = await tx.fetch(
+        "SELECT target_id, id FROM entry WHERE target_id = ANY($1) AND kind = 'restoration' ORDER BY seq",
+        messages,
+    )
+    return {row["target_id"]: row["id"] for row in rows}
 
 
 def _line(
@@ -202,7 +219,7 @@ def _line(
     return Line(
         EntryId(row["id"]), row["seq"], EntryKind(row["kind"]), row["author_id"], content, row["posted_at"],
         row["automatic"], row["edited_at"], row["deleted_at"], unreadable, row["request_id"],
-        _reply(key, where, row), tuple(reactions), tuple(deliveries),
+        _reply(key, where, row), tuple(reactions), tuple(deliveries), row["restored_at"],
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ in words, and the page keeps the text.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from asyncpg import UniqueViolationError
@@ -138,6 +138,7 @@ async def delete(conversation: UUID, entry: UUID) -> Response:
             conversation=where,
             entry=EntryId(entry),
             at=datetime.now(UTC),
+            keep=timedelta(days=wired.settings.keep_deleted_days),
         )
     async with transaction(wired.pool) as tx:
         return await _line(tx, where, EntryId(entry))
