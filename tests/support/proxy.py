@@ -37,11 +37,16 @@ def never(_: web.BaseRequest) -> Fault | None:
 
 
 def sometimes(seed: int, share: float) -> Choose:
-    """A fault for that share of the requests, other than long polls that wait."""
+    """A fault for that share of the requests; all kinds come round."""
     dice = random.Random(seed)
+    deck: list[Fault] = []
 
     def choose(request: web.BaseRequest) -> Fault | None:
-        return dice.choice(list(Fault)) if dice.random() < share else None
+        if dice.random() >= share:
+            return None
+        if not deck:
+            deck.extend(dice.sample(list(Fault), len(Fault)))
+        return deck.pop()
 
     return choose
 
