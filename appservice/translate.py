@@ -22,6 +22,7 @@ from policies.content import (
     Unsupported,
     bounded_html,
     clean_text,
+    says_something,
 )
 
 Json = dict[str, Any]
@@ -122,6 +123,7 @@ def _reply(relation: Mapping[str, Any]) -> str | None:
 
 def _message(content: Mapping[str, Any], reply_to: str | None) -> Said:
     kind = content.get("msgtype")
+    kind = kind if isinstance(kind, str) else ""
     if kind in ("m.text", "m.notice", "m.emote"):
         return Said(_text(content, reply_to, emote=kind == "m.emote"), reply_to)
     if kind in _KINDS:
@@ -143,9 +145,9 @@ def _text(content: Mapping[str, Any], reply_to: str | None, *, emote: bool) -> C
     body = clean_text(body) if isinstance(body, str) else ""
     if reply_to is not None or _QUOTING.match(body):
         body = _without_fallback(body)
-    if not body and clean:
+    if not says_something(body) and clean:
         body = body_of(clean)
-    if not body:
+    if not says_something(body):
         return Unsupported("an empty message")
     # A client's own limit is the size of an event, not ours: nothing of what they say is cut.
     return Text(body, bounded_html(body, clean), emote)

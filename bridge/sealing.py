@@ -21,6 +21,7 @@ from bridge.errors import SealBroken
 _VERSION = b"\x01"
 _NONCE = 12
 _KEY_ID = 8
+_SHORTEST = 1 + _NONCE + 16  # what sealing nothing gives: version, nonce, tag
 
 
 class DataKey:
@@ -38,7 +39,7 @@ class DataKey:
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """Raises SealBroken when the value, its key or its context is not the one it was sealed with."""
-        if sealed[:1] != _VERSION:
+        if sealed[:1] != _VERSION or len(sealed) < _SHORTEST:
             raise SealBroken
         try:
             return self._cipher.decrypt(sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :], context.encode())
@@ -89,7 +90,7 @@ class Keyring:
 
     def _open(self, wrapped: bytes, context: str) -> bytes:
         master = self._masters.get(wrapped[1 : 1 + _KEY_ID])
-        if wrapped[:1] != _VERSION or master is None:
+        if wrapped[:1] != _VERSION or master is None or len(wrapped) < _KEY_ID + _SHORTEST:
             raise SealBroken
         body = wrapped[1 + _KEY_ID :]
         try:

@@ -181,7 +181,8 @@ def clean_text(text: str) -> str:
     return _MEANINGLESS.sub("", lines).strip()
 
 
-def _says_something(text: str) -> bool:
+def says_something(text: str) -> bool:
+    """Whether a reader would see anything of this cleaned text."""
     if text.isascii():
         return bool(text)
     return any(c not in _BLANK_LETTERS and unicodedata.category(c)[0] not in "ZC" for c in text)
@@ -190,7 +191,7 @@ def _says_something(text: str) -> bool:
 def check_text(text: str) -> str | Refusal:
     """The text as it is kept, or why it can't be sent."""
     cleaned = clean_text(text)
-    if not _says_something(cleaned):
+    if not says_something(cleaned):
         return Refusal("empty", "There is nothing to send yet. Write a message first.")
     too_long = len(cleaned) - MAX_TEXT
     if too_long > 0:
