@@ -16,10 +16,10 @@ from uuid import UUID
 from bridge import audit, people, roster
 from bridge.audit import Did
 from bridge.database import Transaction
-from bridge.errors import Invalid, SealBroken
+from bridge.errors import Invalid, NotFound, SealBroken
 from bridge.journal import unseal
 from bridge.sealing import DataKey, Keyring
-from bridge.standing import allowed, standing
+from bridge.standing import allowed
 from policies import naming
 from policies.access import Action
 from policies.content import Content, check_title
@@ -231,9 +231,10 @@ async def of_blast(
 
 async def one(tx: Transaction, keyring: Keyring, actor: PersonId, conversation: ConversationId) -> Row:
     """One conversation as its member sees it in the list. Raises NotFound for an outsider."""
-    await standing(tx, actor, conversation)
-    rows = await tx.fetch(_SELECT + " AND c.id = $2", actor, conversation)
-    return (await _rows(tx, keyring, actor, rows))[0]
+    rows = await _rows(tx, keyring, actor, await tx.fetch(_SELECT + " AND c.id = $2", actor, conversation))
+    if not rows:
+        raise NotFound
+    return rows[0]
 
 
 async def rename(

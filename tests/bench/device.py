@@ -48,12 +48,14 @@ class Device:
         found = await self.call("POST", "login", body)
         self.token, self.user_id, self.device_id = found["access_token"], user_id, found["device_id"]
         device = {
-            "user_id": user_id, "device_id": self.device_id, "algorithms": [OLM, MEGOLM],
+            "user_id": user_id,
+            "device_id": self.device_id,
+            "algorithms": [OLM, MEGOLM],
             "keys": {
                 f"curve25519:{self.device_id}": self.account.curve25519_key.to_base64(),
                 f"ed25519:{self.device_id}": self.account.ed25519_key.to_base64(),
             },
-        }  # fmt: skip
+        }
         keys = {
             f"signed_curve25519:{key_id}": self._signed({"key": key.to_base64()})
             for key_id, key in self.account.one_time_keys.items()
@@ -82,9 +84,11 @@ class Device:
         wanted = {user: dict.fromkeys(found[user], "signed_curve25519") for user in others}
         claimed = (await self.call("POST", "keys/claim", {"one_time_keys": wanted}))["one_time_keys"]
         content = {
-            "algorithm": MEGOLM, "room_id": room, "session_id": self.group.session_id,
+            "algorithm": MEGOLM,
+            "room_id": room,
+            "session_id": self.group.session_id,
             "session_key": self.group.session_key.to_base64(),
-        }  # fmt: skip
+        }
         messages: Json = {}
         for user, devices in claimed.items():
             for device_id, keys in devices.items():
@@ -95,26 +99,32 @@ class Device:
                     vz.Curve25519PublicKey.from_base64(next(iter(keys.values()))["key"]),
                 )
                 payload = {
-                    "type": "m.room_key", "content": content, "sender": self.user_id,
+                    "type": "m.room_key",
+                    "content": content,
+                    "sender": self.user_id,
                     "recipient": user,
                     "recipient_keys": {"ed25519": device[f"ed25519:{device_id}"]},
-                    "keys": {"ed25519": self.account.ed25519_key.to_base64()}, "sender_device": self.device_id,
-                }  # fmt: skip
+                    "keys": {"ed25519": self.account.ed25519_key.to_base64()},
+                    "sender_device": self.device_id,
+                }
                 kind, body = session.encrypt(canonical(payload)).to_parts()
                 messages.setdefault(user, {})[device_id] = {
-                    "algorithm": OLM, "sender_key": self.account.curve25519_key.to_base64(),
+                    "algorithm": OLM,
+                    "sender_key": self.account.curve25519_key.to_base64(),
                     "ciphertext": {their_key: {"type": kind, "body": unpadded(body)}},
-                }  # fmt: skip
+                }
         await self.call("PUT", f"sendToDevice/m.room.encrypted/{uuid4()}", {"messages": messages})
 
     def encrypt(self, room: str, text: str) -> Json:
         content = {"msgtype": "m.text", "body": text}
         payload = canonical({"type": "m.room.message", "room_id": room, "content": content})
         return {
-            "algorithm": MEGOLM, "ciphertext": self.group.encrypt(payload).to_base64(),
-            "session_id": self.group.session_id, "device_id": self.device_id,
+            "algorithm": MEGOLM,
+            "ciphertext": self.group.encrypt(payload).to_base64(),
+            "session_id": self.group.session_id,
+            "device_id": self.device_id,
             "sender_key": self.account.curve25519_key.to_base64(),
-        }  # fmt: skip
+        }
 
     async def send(self, room: str, content: Json, kind: str = "m.room.encrypted") -> str:
         return str((await self.call("PUT", f"rooms/{room}/send/{kind}/{uuid4()}", content))["event_id"])

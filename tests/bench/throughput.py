@@ -29,8 +29,11 @@ async def raw(
 ) -> Rate:
     """Ready-made events with this many bytes of ciphertext, straight to the homeserver."""
     content = {
-        "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "A" * size, "session_id": "s" * 43, "device_id": "D",
-    }  # fmt: skip
+        "algorithm": "m.megolm.v1.aes-sha2",
+        "ciphertext": "A" * size,
+        "session_id": "s" * 43,
+        "device_id": "D",
+    }
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(room: str, acting: Acting, share: int) -> None:
@@ -67,6 +70,9 @@ async def outbox(
     await until(lambda: world.pool.fetchval(pending), seconds=300, what="the outbox to empty")
     took = time.perf_counter() - start
     return Rate(
-        count / took, (cpu_ms(appservice) - before) / count, (cpu_ms(synapse) - synapse_before) / count, count,
+        count / took,
+        (cpu_ms(appservice) - before) / count,
+        (cpu_ms(synapse) - synapse_before) / count,
+        count,
         len(conversations),
-    )  # fmt: skip
+    )
