@@ -28,6 +28,7 @@ POINTS = (
     "leg.stored",
     "leg.seated",
     "leg.invited",
+    "blast.recipient",
     "revoke.counted",
     "revoke.redacted",
     "revoke.kicked",
