@@ -119,9 +119,3 @@ async def test_two_appservices_never_work_at_once(town: Town) -> None:
     await town.world.kill(first)
     await town.exchange(3)
     await town.check()
-
-
-def test_every_point_is_tried() -> None:
-    tried = {point.partition(":")[0] for point in [*AT_WORK, *SHARING, *OPENING]}
-    # What takes a room back is killed in test_revoke and test_removal.
-    assert tried == {point for point in POINTS if not point.startswith("revoke.")}
