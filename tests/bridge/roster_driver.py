@@ -1,0 +1,235 @@
+"""Carries out random changes of rosters in the database and in the model; their refusals must agree."""
+
+import itertools
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from bridge import archiving, chat_settings, client_groups, legs, messages, outbox, roster
+from bridge.database import Pool, transaction
+from bridge.errors import Invalid, NotAllowed, NotFound
+from bridge.journal import Origin
+from bridge.sealing import Keyring
+from policies.chat_settings import Level, Switch
+from policies.content import Text
+from policies.vocabulary import ConversationKind, EventId, LegId, Person, Role
+from tests.bridge.roster_model import COMMUNITY, DIRECT, STAFF, Conversation, Entry, Model
+from tests.support.people import make
+
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+STAFF_COUNT, CLIENT_COUNT = 3, 4
+PEOPLE = STAFF_COUNT + CLIENT_COUNT
+SWITCHES = {COMMUNITY: Switch.COMMUNITY_CHAT, DIRECT: Switch.DIRECT_MESSAGING}
+REFUSED = (NotAllowed, NotFound, Invalid)
+_numbers = itertools.count(1)
+
+someone = st.integers(0, PEOPLE - 1)
+actor = st.one_of(st.none(), st.none(), someone)  # None: the organiser
+which = st.integers(0, 7)
+subject = st.one_of(st.sampled_from(["everyone", "group"]), st.integers(STAFF_COUNT, PEOPLE - 1))
+start = st.tuples(
+    st.just("start"), st.sampled_from([COMMUNITY, COMMUNITY, COMMUNITY, DIRECT, STAFF]),
+    st.integers(0, STAFF_COUNT - 1), st.lists(someone, min_size=1, max_size=5),
+)  # fmt: skip
+change = st.one_of(
+    st.tuples(st.just("add"), which, actor, someone),
+    st.tuples(st.just("remove"), which, actor, someone),
+    st.tuples(st.just("leave"), which, someone),
+    st.tuples(st.just("post"), which, actor),
+    st.tuples(st.just("post"), which, someone),
+    st.tuples(st.just("edit"), which, actor, which),
+    st.tuples(st.just("delete"), which, actor, which),
+    st.tuples(st.just("archive"), which, actor, st.booleans()),
+    st.tuples(
+        st.just("set"), st.sampled_from([COMMUNITY, DIRECT]), subject, st.sampled_from([True, False, None])
+    ),
+    st.tuples(st.just("carry"), which),
+    st.tuples(st.just("carry"), which),
+)
+close = st.tuples(st.just("close"), which, actor)
+step = st.one_of(change, change, change, change, change, start, close)
+sequences = st.tuples(start, st.lists(step, min_size=3, max_size=30)).map(lambda s: [s[0], *s[1]])
+
+
+class Both:
+    """The database and the model, side by side."""
+
+    def __init__(self, pool: Pool, keys: Keyring, people: list[Person], group: UUID) -> None:
+        self.pool, self.keys, self.people, self.group = pool, keys, people, group
+        numbers = range(len(people))
+        self.model = Model(
+            numbers[:STAFF_COUNT], numbers[STAFF_COUNT:], frozenset({STAFF_COUNT, STAFF_COUNT + 1})
+        )
+
+    @classmethod
+    async def fresh(cls, pool: Pool, keys: Keyring) -> "Both":
+        async with transaction(pool) as tx:
+            await tx.execute("DELETE FROM chat_setting")
+            roles = [Role.THERAPIST, Role.THERAPIST, Role.TEAM_MEMBER] + [Role.CLIENT] * CLIENT_COUNT
+            people = [await make(tx, keys, role, f"P{n}", "Doe") for n, role in enumerate(roles)]
+            group, _ = await client_groups.put(tx, keys, platform_id=f"g{next(_numbers)}", name="Evening")
+            both = cls(pool, keys, people, group)
+            await client_groups.set_members(tx, group, [people[n].id for n in both.model.group])
+        return both
+
+    def pick(self, which: int) -> Conversation | None:
+        """The latest ones are picked most: most has happened in them lately."""
+        made = self.model.conversations
+        return made[-1 - which % len(made)] if made else None
+
+    async def do(self, use_case: Callable[..., Awaitable[Any]], *args: Any, **given: Any) -> Any:
+        """What came of it, or None where it was refused."""
+        async with transaction(self.pool) as tx:
+            try:
+                return True, await use_case(tx, *args, **given)
+            except REFUSED:
+                return False, None  # committed: a use case decides before it writes
+
+    async def step(self, op: tuple[Any, ...]) -> None:
+        name, *given = op
+        if name in ("start", "set"):
+            await getattr(self, name)(*given)
+            return
+        conversation = self.pick(given[0])
+        if conversation is not None:
+            rest = [
+                conversation.organiser if n == 0 and value is None else value
+                for n, value in enumerate(given[1:])
+            ]
+            await getattr(self, name)(conversation, *rest)
+
+    async def start(self, kind: str, organiser: int, others: list[int]) -> None:
+        if kind == DIRECT:
+            pair = (organiser, others[0])
+            if any((c.kind, c.organiser, c.client) == (DIRECT, *pair) for c in self.model.conversations):
+                return
+            others = others[:1]
+        expected = self.model.start(kind, organiser, others)
+        done, made = await self.do(
+            roster.start, self.keys, actor=self.people[organiser].id, kind=ConversationKind(kind), told=True,
+            at=NOW, others=[self.people[n].id for n in others],
+        )  # fmt: skip
+        assert done == expected
+        if done:
+            self.model.conversations[-1].id = made
+
+    async def set(self, kind: str, subject: str | int, on: bool | None) -> None:
+        level = Level.CLIENT if isinstance(subject, int) else Level(subject)
+        who = {Level.CLIENT: lambda: self.people[subject].id, Level.GROUP: lambda: self.group}  # type: ignore[index]
+        given = {"level": level, "subject": who[level]() if level in who else None, "on": on}
+        done, _ = await self.do(chat_settings.change, actor=self.people[0].id, switch=SWITCHES[kind], **given)
+        assert done
+        self.model.settings.pop((kind, subject), None)
+        if on is not None:
+            self.model.settings[kind, subject] = on
+
+    async def add(self, c: Conversation, actor: int, person: int) -> None:
+        expected = self.model.add(c, actor, person)
+        assert expected == (await self._change(roster.add, c, actor=actor, person=person, told=True))
+
+    async def remove(self, c: Conversation, actor: int, person: int) -> None:
+        expected = self.model.remove(c, actor, person)
+        assert expected == (await self._change(roster.remove, c, actor=actor, person=person))
+
+    async def leave(self, c: Conversation, person: int) -> None:
+        assert self.model.leave(c, person) == (await self._change(roster.leave, c, person=person))
+
+    async def close(self, c: Conversation, actor: int) -> None:
+        assert self.model.close(c, actor) == (await self._change(roster.close, c, actor=actor))
+
+    async def archive(self, c: Conversation, person: int, away: bool) -> None:
+        expected = self.model.archive(c, person, away)
+        given = {"actor": self.people[person].id, "conversation": c.id, "away": away}
+        assert expected == (await self.do(archiving.archive, at=NOW, **given))[0]
+
+    async def _change(self, use_case: Callable[..., Awaitable[Any]], c: Conversation, **given: Any) -> bool:
+        for who in ("actor", "person"):
+            if who in given:
+                given[who] = self.people[given[who]].id
+        return bool((await self.do(use_case, self.keys, conversation=c.id, at=NOW, **given))[0])
+
+    async def post(self, c: Conversation, author: int) -> None:
+        words = f"w{next(_numbers)}"
+        await self._say(messages.post, c, author, self.model.post(c, author, words), content=Text(words))
+
+    async def edit(self, c: Conversation, author: int, nth: int) -> None:
+        if entry := nth_message(c, nth):
+            words = f"w{next(_numbers)}"
+            expected = self.model.edit(c, author, entry, words)
+            await self._say(messages.edit, c, author, expected, entry=entry.id, content=Text(words))
+
+    async def delete(self, c: Conversation, author: int, nth: int) -> None:
+        entry = nth_message(c, nth)
+        if entry is not None and not entry.deleted:
+            await self._say(messages.delete, c, author, self.model.delete(c, author, entry), entry=entry.id)
+
+    async def _say(
+        self,
+        use_case: Callable[..., Awaitable[Any]],
+        c: Conversation,
+        author: int,
+        expected: Entry | None,
+        **what: Any,
+    ) -> None:
+        origin = await self._origin(c, author)
+        done, posted = await self.do(
+            use_case,
+            self.keys,
+            author=self.people[author].id,
+            conversation=c.id,
+            at=NOW,
+            origin=origin,
+            **what,
+        )
+        assert done == (expected is not None)
+        if expected is not None:
+            expected.id = posted.entry_id
+            assert posted.seq == expected.seq
+
+    async def _origin(self, c: Conversation, author: int) -> Origin | None:
+        """A client's words come out of their own room."""
+        leg = await self.pool.fetchval(
+            "SELECT l.id FROM leg l JOIN member m ON m.id = l.member_id WHERE m.conversation_id = $1"
+            " AND m.person_id = $2 AND m.removed_at IS NULL",
+            c.id, self.people[author].id,
+        )  # fmt: skip
+        return leg and Origin(LegId(leg), EventId(f"${next(_numbers)}"))
+
+    async def carry(self, c: Conversation) -> None:
+        """What the appservice does, a leg at a time: make rooms, seat puppets, send what is due, see off
+        those who are to leave."""
+        rows = await self.pool.fetch(
+            "SELECT id FROM leg WHERE conversation_id = $1 AND state <> 'ended'", c.id
+        )
+        for leg in [LegId(row["id"]) for row in rows]:
+            if await self.pool.fetchval(_OPENED, leg) is None:
+                continue
+            for seat in await self._inside(legs.seats, leg):
+                if not seat.leaving and seat.joined_at is None:
+                    await self._inside(legs.set_joined, leg, seat.puppet.id)
+            await self.pool.execute(_SENT, leg)
+            for seat in await self._inside(legs.seats, leg):
+                if seat.leaving and not await self._inside(outbox.has_waiting, leg, seat.puppet.id):
+                    await self._inside(legs.unseat, leg, seat.puppet.id)
+
+    async def _inside(self, act: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        async with transaction(self.pool) as tx:
+            return await act(tx, *args)
+
+
+_OPENED = (
+    "UPDATE leg SET room_id = coalesce(room_id, '!' || id), state = 'open', hold = NULL, seats_due = false"
+    " WHERE id = $1 AND (state = 'open' OR state = 'wanted' AND NOT silenced) RETURNING id"
+)
+_SENT = (
+    "UPDATE delivery d SET state = 'sent', event_id = '$d' || d.id FROM leg l"
+    " WHERE l.id = d.leg_id AND l.id = $1 AND d.state = 'pending' AND l.state = 'open'"
+)
+
+
+def nth_message(c: Conversation, nth: int) -> Entry | None:
+    said = [entry for entry in c.entries if entry.kind == "message"]
+    return said[-1 - nth % len(said)] if said else None

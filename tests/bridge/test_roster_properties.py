@@ -1,0 +1,65 @@
+"""Rosters under random sequences of all that changes them: after each step members, entries, legs, seats and
+deliveries are what the model says, and a refusal changes nothing (C7, C10–C15, M7, P5)."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from bridge.database import Pool
+from tests.bridge.roster_checks import agree, everybody_reads_what_they_may, legs_agree_with_members
+from tests.bridge.roster_driver import PEOPLE, STAFF_COUNT, Both, change, close, sequences
+from tests.bridge.roster_model import COMMUNITY
+from tests.support.people import keyring
+
+KEYS = keyring()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(sequence=sequences)
+async def test_whatever_is_done_in_whatever_order_the_rows_are_what_the_model_says(
+    pool: Pool, sequence: list[tuple[Any, ...]]
+) -> None:
+    both = await Both.fresh(pool, KEYS)
+    for op in sequence:
+        note(str(op))
+        await both.step(op)
+        await agree(both)
+    for conversation in both.model.conversations:
+        await both.carry(conversation)
+    await agree(both)
+    await everybody_reads_what_they_may(both)
+
+
+crowd = st.one_of(change.filter(lambda op: op[0] not in ("set", "archive")), close)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(before=st.lists(crowd, max_size=6), at_once=st.lists(crowd, min_size=2, max_size=5))
+async def test_what_is_done_at_the_same_time_leaves_no_leg_that_the_roster_does_not_say(
+    pool: Pool, before: list[tuple[Any, ...]], at_once: list[tuple[Any, ...]]
+) -> None:
+    """No model here: the database says which of them comes first. What its roster says then must hold."""
+    both = await Both.fresh(pool, KEYS)
+    await both.step(("start", COMMUNITY, 0, [1, *range(STAFF_COUNT, PEOPLE)]))
+    for op in before:
+        await both.step(op)
+    conversation = both.model.conversations[-1].id
+
+    async def spoiling(op: tuple[Any, ...]) -> None:
+        with contextlib.suppress(AssertionError):  # the model's prediction, which the others spoil
+            await both.step(op)
+
+    await asyncio.gather(*(spoiling(op) for op in at_once))
+    await legs_agree_with_members(both.pool, conversation)
+    wrong = await both.pool.fetch(
+        "SELECT e.seq, m.joined_seq, m.removed_seq, d.state FROM entry e"
+        " JOIN member m USING (conversation_id) JOIN leg l ON l.member_id = m.id LEFT JOIN delivery d"
+        " ON d.leg_id = l.id AND d.entry_id = e.id"
+        " WHERE e.conversation_id = $1 AND (d.id IS NOT NULL) <>"
+        " (e.seq > m.joined_seq AND e.seq <= coalesce(m.removed_seq, e.seq))",
+        conversation,
+    )
+    assert [tuple(row) for row in wrong] == [], "each has what was said while they were in it"
