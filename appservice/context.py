@@ -26,6 +26,8 @@ class Context:
     """How long a removed client's devices are waited for before their room goes."""
     keep_deleted: timedelta = timedelta(days=30)
     """How long a deleted message can be restored."""
+    practice: str = "Ruh"
+    """What the practice is called in the assistant's answers."""
     locks: "WeakValueDictionary[UUID, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
 
     def lock_of(self, thing: UUID) -> asyncio.Lock:

@@ -28,6 +28,8 @@ POINTS = (
     "leg.stored",
     "leg.seated",
     "leg.invited",
+    "lobby.opened",
+    "lobby.joined",
     "blast.recipient",
     "revoke.counted",
     "revoke.redacted",

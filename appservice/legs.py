@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from appservice import holds, masks
+from appservice import holds, lobby, masks
 from appservice.backoff import wait
 from appservice.context import Context
 from appservice.faults import point
@@ -97,6 +97,7 @@ async def _try(context: Context, leg: Leg) -> None:
 
 async def bring(context: Context, leg: Leg) -> None:
     """From what its room is to what the roster says, whatever was done of it before."""
+    is_lobby = leg.kind is ConversationKind.LOBBY
     async with transaction(context.pool) as tx:
         if not await legs.begin(tx, leg.id):
             return  # it ended meanwhile
@@ -106,6 +107,8 @@ async def bring(context: Context, leg: Leg) -> None:
         if not seat.leaving:
             await _ready(context, seat.puppet, names)
     room_id = leg.room_id or await _make_room(context, leg, seats)
+    if is_lobby and leg.state == "wanted" and not await lobby.come(context, leg, room_id):
+        return
     for seat in seats:
         if not seat.leaving and seat.joined_at is None:
             await _join(context, leg, room_id, seat.puppet)
@@ -114,11 +117,14 @@ async def bring(context: Context, leg: Leg) -> None:
         async with transaction(context.pool) as tx:
             if not await legs.is_wanted(tx, leg.id):
                 return  # its member was removed meanwhile: they never hear of this room
-        await _invite(context, room_id, leg)
+        if not is_lobby:  # they are there already: it is they who made it
+            await _invite(context, room_id, leg)
         point("leg.invited")
         await _until_in(context, room_id, leg.user_id)
         async with transaction(context.pool) as tx:
             await legs.set_open(tx, leg)
+            if is_lobby:
+                await lobby.greet(tx, context, leg)
         log.info("leg_open", leg=str(leg.id))
         await holds.look(context, [leg.user_id])
     rest = await _leave(context, leg, room_id, [seat.puppet for seat in seats if seat.leaving])

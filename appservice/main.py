@@ -92,6 +92,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
         tasks.create_task(_every(1.0, asyncio.Event(), upkeep.link_audit, context))
         tasks.create_task(_every(60.0, asyncio.Event(), upkeep.erase_deleted, context))
+        tasks.create_task(_every(600.0, asyncio.Event(), upkeep.keep_client_care, context))
 
 
 async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver) -> Context:
@@ -115,6 +116,7 @@ async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeser
     return Context(
         pool, keyring, homeserver, machine, assistant, settings.server_name, SHARD, patience,
         timedelta(days=settings.keep_deleted_days),
+        settings.practice_name,
     )  # fmt: skip
 
 

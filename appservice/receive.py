@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from appservice import lobby
 from appservice.context import Context
 from appservice.crypto.errors import DecryptionError
 from appservice.faults import point
@@ -103,6 +104,8 @@ async def _take(tx: Transaction, context: Context, leg: Leg, event: Event) -> No
     if kind == "m.room.member":
         await _membership(tx, context, leg, event)
     elif "state_key" in event:
+        if leg.kind is ConversationKind.LOBBY:
+            return  # how they made their own room
         raise Invalid("state", "A client changed the state of a room.")
     elif await outbox.entry_of_event(tx, leg.id, event["event_id"]) is not None:
         return  # it came before: a replayed sync
@@ -142,6 +145,8 @@ async def _apply(
         "at": at,
         "origin": origin,
     }
+    if await lobby.answered(tx, context, leg, event, content, meaning, at):
+        return
     match meaning:
         case Silent():
             return
@@ -170,6 +175,8 @@ async def _target(tx: Transaction, leg: Leg, event_id: str | None) -> EntryId | 
     if found is None:
         return None
     entry, kind, _ = found
+    if kind is EntryKind.NOTICE:
+        return None  # nobody's words: it is not changed, and not quoted
     if kind in (EntryKind.EDIT, EntryKind.RESTORATION):
         return EntryId(await tx.fetchval("SELECT target_id FROM entry WHERE id = $1", entry))
     return entry
@@ -204,6 +211,9 @@ async def _redacted_while_parked(tx: Transaction, leg: Leg, event_id: str) -> No
 async def _membership(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
     """Out of a community chat is out of the conversation (C10). A thread of one's own can't be left like
     that: it is held, and its therapist may invite them again."""
+    if leg.kind is ConversationKind.LOBBY:
+        await lobby.parted(tx, context, leg, event, said_at(event))
+        return
     if event.get("state_key") != leg.user_id:
         raise Invalid("state", "A client changed somebody else's membership.")
     membership = event["content"].get("membership")

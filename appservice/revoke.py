@@ -7,6 +7,7 @@ removal's own commit nothing more goes out: what follows here is about what went
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -199,7 +200,8 @@ async def _purge(context: Context, work: Work, room_id: str) -> None:
 
 async def _give_up(context: Context, work: Work, room_id: str) -> None:
     """They left by themselves: nothing of theirs is touched, and nobody of ours stays with it."""
-    await _put_out(context, work, room_id)
+    with suppress(Refused):  # a lobby is the client's own room; after a crash we are out of it ourselves
+        await _put_out(context, work, room_id)
     await _vacate(context, room_id)
     point("revoke.vacated")
     await _forget(context, work)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from appservice import receive
+from appservice import lobby, receive
 from appservice.backoff import wait
 from appservice.context import Context
 from appservice.faults import point
@@ -65,10 +65,14 @@ class Brought:
     events: dict[str, list[Json]]
     """By room, oldest first; only those that we didn't send ourselves."""
     ephemeral: dict[str, list[Json]]
+    invitations: dict[str, str]
+    """Room → who asked the assistant into it."""
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.to_device or self.changed_users or self.events or self.ephemeral)
+        return not (
+            self.to_device or self.changed_users or self.events or self.ephemeral or self.invitations
+        )
 
 
 class Syncer:
@@ -126,7 +130,9 @@ class Syncer:
             if (events := body.get("ephemeral", {}).get("events"))
         }
         to_device = answer.get("to_device", {}).get("events", [])
-        return Brought(to_device, {user for user in users if not is_ours(user)}, theirs, ephemeral)
+        invitations = lobby.invitations(answer, self._context.assistant.user_id)
+        changed = {user for user in users if not is_ours(user)}
+        return Brought(to_device, changed, theirs, ephemeral, invitations)
 
     async def _timelines(self, answer: Json) -> dict[str, list[Json]]:
         """Each room's events, oldest first; what the homeserver left out of one is fetched."""
@@ -188,6 +194,8 @@ class Syncer:
         point("sync.keys")
         if brought.changed_users:
             await context.machine.devices_changed(tx, brought.changed_users)
+        for room, user_id in brought.invitations.items():
+            await lobby.invited(tx, context, room, user_id)
         rooms = {*brought.events, *brought.ephemeral}
         if not rooms:
             return

@@ -1,5 +1,5 @@
-"""What the service does for itself: it links the audit trail, a second behind whoever writes to it, and erases
-what was deleted long enough ago.
+"""What the service does for itself: it links the audit trail, a second behind whoever writes to it, erases
+what was deleted long enough ago, and looks after the Client Care groups.
 """
 
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 
 from appservice.context import Context
-from bridge import audit, restore
+from bridge import audit, client_care, restore
 from bridge.database import transaction
 
 log = structlog.get_logger()
@@ -34,3 +34,10 @@ async def link_audit(context: Context) -> None:
         rows, head = linked
         if head.place // SAY_EVERY != (head.place - rows) // SAY_EVERY:
             log.info("audit_linked", head=str(head))
+
+
+async def keep_client_care(context: Context) -> None:
+    """They follow the team by themselves; this is for those from before, and for what went wrong."""
+    async with transaction(context.pool) as tx:
+        if brought := await client_care.bring(tx, context.keyring):
+            log.info("client_care_brought", groups=brought)

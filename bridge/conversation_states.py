@@ -55,7 +55,8 @@ FROM conversation c
 JOIN person o ON o.id = c.organiser_id
 LEFT JOIN person p ON p.id = c.client_id
 LEFT JOIN member m ON m.conversation_id = c.id AND m.person_id = c.organiser_id AND m.removed_at IS NULL
-WHERE ($1::text IS NULL OR o.platform_id = $1) AND ($2::text IS NULL OR p.platform_id = $2)
+WHERE c.kind <> 'lobby' AND ($1::text IS NULL OR o.platform_id = $1)
+  AND ($2::text IS NULL OR p.platform_id = $2)
   AND ($3::timestamptz IS NULL OR (c.last_message_at, c.id) < ($3, $4::uuid))
 ORDER BY c.last_message_at DESC, c.id DESC
 LIMIT $5

@@ -78,6 +78,20 @@ ORDER BY c.created_at DESC LIMIT 1
 """
 
 
+async def come_back(tx: Transaction, conversation: ConversationId, person: PersonId) -> bool:
+    """Whoever left the room of their own thread in their app is asked into it again; False: they are in it,
+    or have been asked. The caller has decided that they may."""
+    asked = await tx.fetchval(
+        "UPDATE leg l SET state = 'wanted', attempts = 0, error = NULL, next_attempt_at = now() FROM member m"
+        " WHERE m.id = l.member_id AND m.conversation_id = $1 AND m.person_id = $2 AND m.removed_at IS NULL"
+        " AND l.state = 'open' AND l.hold = 'left' RETURNING true",
+        conversation, person,
+    )  # fmt: skip
+    if asked:
+        await notify(tx, Notification(Change.CONVERSATION, conversation))
+    return asked is True
+
+
 async def invite_again(
     tx: Transaction, keyring: Keyring, *, actor: PersonId, conversation: ConversationId, person: PersonId,
     at: datetime,
@@ -87,13 +101,7 @@ async def invite_again(
     Raises NotFound, NotAllowed. Whoever left a community chat has left the conversation: they are added.
     """
     where = await allowed(tx, actor, conversation, Action.ADD_MEMBER)
-    asked = await tx.fetchval(
-        "UPDATE leg l SET state = 'wanted', attempts = 0, error = NULL, next_attempt_at = now() FROM member m"
-        " WHERE m.id = l.member_id AND m.conversation_id = $1 AND m.person_id = $2 AND m.removed_at IS NULL"
-        " AND l.state = 'open' AND l.hold = 'left' RETURNING true",
-        conversation, person,
-    )  # fmt: skip
-    if asked is None:
+    if not await come_back(tx, conversation, person):
         raise NotAllowed("not_left", "They are in this chat already, or have just been invited again.")
     notice = Notice("invited_again", {"person": str(person)})
     await journal.append(

@@ -22,8 +22,9 @@ from policies.searching import folded_words, matches
 from policies.vocabulary import Name, Person, PersonId, PersonStatus, Role
 
 __all__ = [
-    "Details", "Kind", "by_platform_ids", "create", "details", "find_by_platform_id", "find_staff_by_email", "get", "get_many",
-    "may_write_to", "normalised", "search", "set_password_hash", "set_welcome", "update", "welcome_text",
+    "Details", "Kind", "by_platform_ids", "create", "details", "find_by_platform_id", "find_staff_by_email",
+    "get", "get_many", "may_write_to", "normalised", "search", "set_password_hash", "set_welcome", "update",
+    "welcome_text",
 ]  # fmt: skip
 
 

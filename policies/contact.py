@@ -6,6 +6,7 @@ Also what is said at that point: the welcome (once per client and therapist), an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from policies import phrases
 from policies.chat_settings import InForce, Switch, told_when_off
@@ -78,6 +79,43 @@ def may_open(contact: Contact, direct: InForce, practice: str) -> Refusal | None
     if not direct.on:
         return Refusal("chat_off", told_when_off(Switch.DIRECT_MESSAGING))
     return None
+
+
+class Way(StrEnum):
+    """How a client and their thread came together."""
+
+    HERE = "here"
+    """They asked in it."""
+    FOUND = "found"
+    BACK = "back"
+    """They had left its room and are asked into it again."""
+    MADE = "made"
+    CLOSED = "closed"
+
+
+_BROUGHT = {
+    Way.HERE: "This is your conversation with {}. What you write here, they will read.",
+    Way.FOUND: "Your conversation with {0} is among your chats, under the name “{0}”. Please write there.",
+    Way.BACK: "You are back in your conversation with {0}. It is among your chats, under the name “{0}”.",
+    Way.MADE: "Your conversation with {0} is open. In a moment it is among your chats, "
+    "under the name “{0}”. Please write there.",
+    Way.CLOSED: "Your conversation with {} has been closed. You can still read it. "
+    "Please contact the practice another way; if it is urgent, call your local emergency services.",
+}
+
+
+def brought(therapist: Name, way: Way) -> str:
+    """The assistant's answer once it is clear where a client writes to their therapist."""
+    return _BROUGHT[way].format(therapist.full)
+
+
+def where_to_ask(therapists: list[Name]) -> str:
+    """The answer in a conversation, where a number would be a message to the others."""
+    names = "\n".join(f"– {name.full}" for name in therapists)
+    return (
+        f"You can write to each of these alone:\n{names}\nPlease open a chat with me, {ASSISTANT_NAME}, "
+        "and send !start there: I’ll ask you whom."
+    )
 
 
 def whom(therapists: list[Name]) -> str:

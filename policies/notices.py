@@ -1,7 +1,7 @@
 """The words of what happened to a conversation, for whoever reads them.
 
-A notice is stored as a code with ids. Staff read names; clients read what ``naming`` gives them, and nothing
-at all of what is the team's own business.
+A notice is stored as a code with ids; only the assistant's answer to a client carries its words. Staff read
+names; clients read what ``naming`` gives them, and nothing at all of what is the team's own business.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ WORDS: Mapping[str, tuple[str | None, str | None]] = {
         "Your chat is switched off at the moment, so this message was not delivered to anybody. "
         "You can still read everything here.",
     ),
+    # A client's command and what the assistant said to it: theirs alone (A7).
+    "command": (None, None),
+    "answered": (None, "{words}"),
     "client_archived": ("{person} is archived", None),
     "client_active": ("{person} is active again", None),
 }
@@ -76,6 +79,8 @@ def _nobody(_: PersonId) -> str:
 
 
 def _filled(template: str | None, notice: Notice, name_of: NameOf) -> str | None:
+    if template == "{words}":
+        return str(notice.params.get("words") or "") or None
     if template is None or "{person}" not in template:
         return template
     person = notice.params.get("person")

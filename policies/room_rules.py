@@ -148,6 +148,11 @@ def _is_megolm(event: Mapping[str, Any]) -> bool:
     return isinstance(content, Mapping) and content.get("algorithm") == "m.megolm.v1.aes-sha2"
 
 
+def _shows_itself(event: Mapping[str, Any]) -> bool:
+    content = event.get("content")
+    return not isinstance(content, Mapping) or content.get("history_visibility") == "world_readable"
+
+
 def refuse_room(config: Mapping[str, Any], assistant: MatrixUserId, *, direct_chats: bool) -> Refusal | None:
     """A new room by an ordinary account: only an encrypted, private, nameless one with the assistant (P6).
 
@@ -164,7 +169,7 @@ def refuse_room(config: Mapping[str, Any], assistant: MatrixUserId, *, direct_ch
     private = (
         config.get("visibility", "private") == "private"
         and config.get("preset") in _DIRECT_PRESETS
-        and all(event.get("type") in _DIRECT_STATE for event in state)
+        and all(event.get("type") in _DIRECT_STATE and not _shows_itself(event) for event in state)
         and any(event.get("type") == "m.room.encryption" and _is_megolm(event) for event in state)
     )
     return None if private else NO_ROOMS

@@ -123,7 +123,11 @@ class Homeserver:
     def _modules(self) -> list[dict[str, object]]:
         if importlib.util.find_spec(MODULE.rpartition(".")[0]) is None:
             return []
-        config = {"assistant": f"@{ASSISTANT_LOCALPART}:{self.server_name}", "namespace": f"@{MASK_PREFIX}"}
+        config = {
+            "assistant": f"@{ASSISTANT_LOCALPART}:{self.server_name}",
+            "namespace": f"@{MASK_PREFIX}",
+            "direct_chats": True,
+        }
         return [{"module": MODULE, "config": config}]
 
 

@@ -208,14 +208,15 @@ def text(line: Line) -> str:
 
 @asynccontextmanager
 async def a_world(
-    pool: Pool, database_url: str, homeserver: TestHomeserver, logs: Path
+    pool: Pool, database_url: str, homeserver: TestHomeserver, logs: Path, *, assistant: str | None = None
 ) -> AsyncIterator[World]:
+    """`assistant`: its user id, for a test that needs the one that the homeserver's module knows."""
     async with Clients(homeserver.url) as clients:
         world = World(pool, database_url, homeserver, clients, logs)
         # The homeserver serves the whole run: each world has an assistant of its own.
         await pool.execute(
             "INSERT INTO puppet (id, user_id, device_id, kind) VALUES ($1, $2, $3, 'assistant')",
-            uuid4(), f"@ruh_a{secrets.token_hex(8)}:{homeserver.server_name}", "RUHASSIST",
+            uuid4(), assistant or f"@ruh_a{secrets.token_hex(8)}:{homeserver.server_name}", "RUHASSIST",
         )  # fmt: skip
         try:
             yield world

@@ -164,6 +164,41 @@ async def test_clients_make_no_rooms(alice: Raw, charlie: Raw, homeserver: TestH
     assert refused(await alice.call("POST", "createRoom", body=space))
 
 
+def direct_chat(with_whom: str, **more: Any) -> dict[str, Any]:
+    """As Element asks for it."""
+    encryption = {"algorithm": "m.megolm.v1.aes-sha2"}
+    return {
+        "preset": "trusted_private_chat",
+        "visibility": "private",
+        "is_direct": True,
+        "invite": [with_whom],
+        "initial_state": [
+            {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "can_join"}},
+            {"type": "m.room.encryption", "state_key": "", "content": encryption},
+        ],
+        **more,
+    }
+
+
+async def test_a_client_makes_a_direct_chat_with_the_assistant_and_nothing_of_it_can_be_changed(
+    ours: Ours, alice: Raw, charlie: Raw, homeserver: TestHomeserver
+) -> None:
+    body = direct_chat(homeserver.assistant)
+    room = (await alice.call("POST", "createRoom", body=body)).must()["room_id"]
+    while not await joined(ours, room):  # the homeserver accepts for it
+        await asyncio.sleep(0.05)
+    assert (await alice.send(room, "m.room.encrypted", MEGOLM)).ok
+    assert refused(await alice.send(room, "m.room.message", {"msgtype": "m.text", "body": "plain"}))
+    answer = await alice.call("POST", "rooms", room, "invite", body={"user_id": charlie.user_id})
+    assert refused(answer, "Only the team")
+    for type, content in STATE.items():
+        assert refused(await alice.set_state(room, type, content)), type
+    for change in ({"name": "Mine"}, {"visibility": "public"}, {"invite": [charlie.user_id]}, {"topic": "x"}):
+        body = direct_chat(homeserver.assistant, **change)
+        assert refused(await alice.call("POST", "createRoom", body=body), "opened for you"), change
+    assert refused(await alice.call("POST", "createRoom", body=direct_chat(charlie.user_id)))
+
+
 async def test_an_upgrade_is_a_new_room_too(leg: str, alice: Raw) -> None:
     assert refused(await alice.call("POST", "rooms", leg, "upgrade", body={"new_version": "11"}))
 

@@ -24,6 +24,7 @@ from policies.vocabulary import MatrixUserId
 ASSISTANT = MatrixUserId("@ruh_assistant0:ruh.test")
 ALICE = "@calice:ruh.test"
 MEGOLM = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
+WORLD = {"history_visibility": "world_readable"}
 DIRECT = {
     "preset": "trusted_private_chat",
     "is_direct": True,
@@ -96,6 +97,7 @@ def test_a_direct_chat_with_the_assistant_is_for_when_it_answers_there() -> None
         {"initial_state": []},
         {"initial_state": [MEGOLM, {"type": "m.room.join_rules", "content": {"join_rule": "public"}}]},
         {"initial_state": [{**MEGOLM, "content": {"algorithm": "none"}}]},
+        {"initial_state": [MEGOLM, {"type": "m.room.history_visibility", "content": WORLD}]},
         {"preset": "public_chat"},
         {"visibility": "public"},
         {"name": "Amina and Sara"},
