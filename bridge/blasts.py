@@ -19,8 +19,7 @@ from bridge.feed import Change, Notification, notify
 from bridge.sealing import DataKey, Keyring
 from policies import access
 from policies.access import Action
-from policies.content import Text, clean_text, content_from_json
-from policies.naming import TITLE_LIMIT
+from policies.content import Text, check_title, content_from_json
 from policies.vocabulary import ConversationId, ConversationKind, Person, PersonId, Refusal
 
 
@@ -35,7 +34,8 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """One client's outcome. `state`: pending, started, skipped (`reason` says why), stopped; of a started
-    one `delivery` is the state of its message, `hold` why it waits, `read_at` when it was seen."""
+    one `delivery` is the state of its message, `hold` why it waits, `read_at` when it was seen, `answered`
+    that the client has written back."""
 
     client: PersonId
     state: str
@@ -44,6 +44,7 @@ class Recipient:
     delivery: str | None
     hold: str | None
     read_at: datetime | None
+    answered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,10 @@ async def send(
     verdict = access.decide(Action.START_BLAST, person.role)
     if isinstance(verdict, Refusal):
         raise NotAllowed(verdict.code, verdict.words)
-    title = " ".join(clean_text(title).split())
-    if len(title) > TITLE_LIMIT:
-        raise Invalid(
-            "too_long", f"A title can have up to {TITLE_LIMIT} characters; this one has {len(title)}."
-        )
+    checked = check_title(title)
+    if isinstance(checked, Refusal):
+        raise Invalid(checked.code, checked.words)
+    title = checked
     offered = {candidate.person.id for candidate in await candidates(tx, keyring, person)}
     chosen = [client for client in dict.fromkeys(clients) if client in offered]
     if not chosen or len(chosen) < len(set(clients)):
@@ -212,8 +212,9 @@ async def of(tx: Transaction, keyring: Keyring, *, actor: PersonId, blast: UUID)
         "SELECT r.client_id, r.state, r.reason, r.conversation_id, d.state AS delivery, l.hold,"
         " (SELECT min(x.at) FROM receipt x JOIN entry e ON e.id = r.entry_id"
         "  WHERE x.conversation_id = r.conversation_id AND x.person_id = r.client_id"
-        "  AND x.seq >= e.seq) AS read_at"
-        " FROM blast_recipient r LEFT JOIN delivery d ON d.entry_id = r.entry_id"
+        "  AND x.seq >= e.seq) AS read_at, coalesce(c.answered, false) AS answered"
+        " FROM blast_recipient r LEFT JOIN conversation c ON c.id = r.conversation_id"
+        " LEFT JOIN delivery d ON d.entry_id = r.entry_id"
         " LEFT JOIN leg l ON l.id = d.leg_id WHERE r.blast_id = $1 ORDER BY r.place",
         blast,
     )

@@ -112,9 +112,11 @@ class Row:
     unready: tuple[PersonId, ...] = ()
     """Members whom the conversation hasn't been set up for yet."""
     blast: UUID | None = None
-    """The reader's blast that opened this thread, until its client answers (C5)."""
-    together: int = 1
-    """In a list: so many unanswered threads of that blast are this one row."""
+    """The reader's blast that opened this thread (C5)."""
+    answered: bool = False
+    """Its client has written."""
+    together: int = 0
+    """In a list: the row stands for so many unanswered threads of that blast; 0: for itself."""
 
     @property
     def has_archived_client(self) -> bool:
@@ -125,7 +127,7 @@ _SELECT = """
 SELECT c.id, c.kind, c.organiser_id, c.wrapped_key, c.title_sealed, c.last_message_seq,
     c.closed_at IS NOT NULL AS closed, m.read_seq, m.joined_seq, m.last_message_at AS at,
     m.archived_at IS NOT NULL AS archived, m.muted,
-    CASE WHEN NOT c.answered AND c.organiser_id = $1 THEN c.blast_id END AS blast_id,
+    CASE WHEN c.organiser_id = $1 THEN c.blast_id END AS blast_id, c.answered,
     e.id AS last_id, e.author_id, e.sealed, e.deleted_at, x.id AS edit_id, x.sealed AS edit_sealed,
     ARRAY(SELECT o.person_id FROM member o WHERE o.conversation_id = c.id AND o.removed_at IS NULL
           ORDER BY o.joined_at, o.id) AS roster,
@@ -146,7 +148,7 @@ _SHOWN = {
 }
 _BY_THEMSELVES = " AND (c.blast_id IS NULL OR c.answered OR c.organiser_id <> $1)"
 _ALONE = """
-    (SELECT m.conversation_id AS id, m.last_message_at AS at, 1::bigint AS together
+    (SELECT m.conversation_id AS id, m.last_message_at AS at, 0::bigint AS together
      FROM member m JOIN conversation c ON c.id = m.conversation_id
      WHERE m.person_id = $1 AND m.removed_at IS NULL{where}
      ORDER BY m.last_message_at DESC, m.conversation_id DESC LIMIT {limit})
@@ -298,7 +300,7 @@ def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Pe
         row["archived"], row["muted"],
         tuple(PersonId(person) for person, _, silenced, _ in row["legs"] if silenced),
         tuple(PersonId(person) for person, _, _, wanted in row["legs"] if wanted),
-        row["blast_id"], row.get("together", 1),
+        row["blast_id"], row["answered"], row.get("together", 0),
     )  # fmt: skip
 
 

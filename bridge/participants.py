@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from bridge import audit, journal, locks, roster
 from bridge.audit import Did
@@ -49,8 +50,9 @@ async def open_direct(
 
 
 async def open_staff(
-    tx: Transaction, keyring: Keyring, *, actor: PersonId, others: Sequence[PersonId], at: datetime
-) -> tuple[ConversationId, bool]:
+    tx: Transaction, keyring: Keyring, *, actor: PersonId, others: Sequence[PersonId], at: datetime,
+    request_id: UUID | None = None,
+) -> tuple[ConversationId, bool]:  # fmt: skip
     """A staff chat; True when it is new. With one colleague it is the one that these two have had alone, as
     long as it isn't closed. Raises NotAllowed, also for a client among them."""
     role = Role(await tx.fetchval("SELECT role FROM person WHERE id = $1", actor))
@@ -63,7 +65,9 @@ async def open_staff(
         await locks.alone(tx, "staff {} {}".format(*pair))
         if found := await tx.fetchval(_ALONE_TOGETHER, *pair):
             return ConversationId(found), False
-    made = await roster.start(tx, keyring, actor=actor, kind=ConversationKind.STAFF, others=colleagues, at=at)
+    made = await roster.start(
+        tx, keyring, actor=actor, kind=ConversationKind.STAFF, others=colleagues, at=at, request_id=request_id
+    )
     return made, True
 
 

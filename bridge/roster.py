@@ -6,9 +6,9 @@ other, and the second sees what the first did. Whose chat is off is asked here, 
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
-from bridge import chat_settings, directory
+from bridge import chat_settings, directory, locks
 from bridge.database import Transaction
 from bridge.effects import Work, carry_out
 from bridge.errors import NotAllowed
@@ -55,21 +55,23 @@ async def start(
     at: datetime,
     told: bool = False,
     automatic: bool = False,
-    identity: ConversationId | None = None,
+    request_id: UUID | None = None,
 ) -> ConversationId:
     """A new conversation with `actor` as its organiser, everybody in it. Raises NotAllowed with the words of
-    the policy. `identity`: the id that it gets, from a caller who has to recognise it.
+    the policy. The same `request_id` again gives the same conversation.
 
     `automatic`: it follows from something else, a booking or a therapist's arrival. Nobody has written to
     the clients by it, so it is made for those whose chat is off too.
     """
+    if request_id is not None and await _made_before(tx, actor, request_id):
+        return _identity(actor, request_id)
     persons = await directory.get_many(tx, keyring, [actor, *others])
     organiser = persons[actor]
     chosen = [persons[person] for person in others if person in persons]
     clients = [person.id for person in chosen if not person.role.is_staff]
     barred = {} if automatic else await chat_settings.barred(tx, keyring, clients, kind)
     steps = _allowed(membership.start(kind, organiser, chosen, told=told, barred=barred))
-    conversation = identity or ConversationId(uuid4())
+    conversation = _identity(actor, request_id) if request_id else ConversationId(uuid4())
     key, wrapped = keyring.new_key(str(conversation))
     one_client = clients[0] if kind in (ConversationKind.DIRECT, ConversationKind.BLAST) else None
     await tx.execute(
@@ -81,6 +83,18 @@ async def start(
     work = Work(tx, key, conversation, None if automatic else actor, Change.STARTED, at, persons)
     await carry_out(work, steps)
     return conversation
+
+
+def _identity(actor: PersonId, request_id: UUID) -> ConversationId:
+    return ConversationId(uuid5(actor, str(request_id)))
+
+
+async def _made_before(tx: Transaction, actor: PersonId, request_id: UUID) -> bool:
+    """Asked by one at a time."""
+    conversation = _identity(actor, request_id)
+    await locks.alone(tx, f"start {conversation}")
+    found = await tx.fetchval("SELECT true FROM conversation WHERE id = $1", conversation)
+    return found is True
 
 
 async def add(

@@ -22,6 +22,8 @@ MAX_FORMATTED_BYTES = 40_000
 """UTF-8 bytes of body and html together. A Matrix event ends at 65,536 bytes, and base64 in an encrypted
 one costs a third: 40,000 leaves room for relations and keys. Past it the plain body goes alone."""
 
+MAX_TITLE = 120
+"""Characters of a title that somebody gives (C9)."""
 MAX_REACTION = 64
 MAX_FILE_NAME = 200
 
@@ -202,6 +204,16 @@ def check_text(text: str) -> str | Refusal:
             f"This one is {too_long:,} {plural} too long; shorten it, or send it in two parts.",
         )
     return cleaned
+
+
+def check_title(text: str) -> str | Refusal:
+    """A title on one line; an empty one is none."""
+    title = " ".join(clean_text(text).split())
+    if len(title) > MAX_TITLE:
+        return Refusal(
+            "too_long", f"A title can have up to {MAX_TITLE} characters; this one has {len(title)}."
+        )
+    return title
 
 
 def bounded_html(body: str, html: str | None) -> str | None:

@@ -13,8 +13,6 @@ from policies.vocabulary import ConversationKind, Member, Person, PersonId, Role
 
 ASSISTANT_NAME = "Ruh"
 CLIENT_CARE_TITLE = "Client Care"
-TITLE_LIMIT = 120
-"""Characters of a title that somebody gives (C9)."""
 
 _NAMES_IN_TITLE = 3
 

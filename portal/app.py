@@ -13,7 +13,21 @@ from bridge.config import PortalSettings
 from bridge.database import Pool, open_pool
 from bridge.feed import Notification
 from bridge.sealing import Keyring
-from portal import activation, api, assets, chat, files, how_to, live, new, problems, sign_in, writing
+from portal import (
+    activation,
+    api,
+    assets,
+    blasts,
+    chat,
+    choosing,
+    files,
+    how_to,
+    live,
+    problems,
+    sign_in,
+    starting,
+    writing,
+)
 from portal.assets import Assets
 from portal.hub import Hub, stop
 from portal.mailer import Mailer
@@ -39,7 +53,9 @@ def create_app(
         "templates": Templates(files_, settings.practice_name),
         "passwords": Passwords(),
     }
-    for blueprint in (assets, sign_in, activation, chat, writing, new, files, live, how_to):
+    for blueprint in (
+        assets, sign_in, activation, chat, writing, choosing, starting, blasts, files, live, how_to,
+    ):  # fmt: skip
         app.register_blueprint(blueprint.blueprint)
     api.install(app)
     problems.install(app)

@@ -13,7 +13,7 @@ from bridge.conversations import Filter
 from bridge.database import transaction
 from bridge.errors import Invalid
 from policies.vocabulary import ConversationId
-from portal import present, reading
+from portal import present, reading, views
 from portal.hub import hub
 from portal.security import Answer, is_fragment, signed_in
 from portal.services import services
@@ -34,10 +34,10 @@ async def newest() -> Answer:
     async with transaction(wired.pool) as tx:
         rows = await reading.rows(tx, wired.keyring, g.me)
         if rows.rows and "list" not in request.args:
-            return redirect(f"/chat/{rows.rows[0].id}", 303)
-        newest = rows.rows[0].id if rows.rows else None
-        talk = newest and await reading.talk(tx, wired.keyring, g.me, ConversationId(newest))
-    return html(_whole(rows, talk, mark, pane="list"))
+            return redirect(rows.rows[0].address, 303)
+        newest = next((row.id for row in rows.rows if row.blast is None), None)
+        talk = await reading.talk(tx, wired.keyring, g.me, ConversationId(newest)) if newest else None
+    return html(whole(rows, talk, mark, pane="list"))
 
 
 @blueprint.get("/chat/<uuid:conversation>")
@@ -52,10 +52,18 @@ async def conversation(conversation: UUID) -> Response:
                 render("parts/talk.html", talk=talk, typing=talk.typing, mark=mark, csrf=g.session.csrf)
             )
         rows = await reading.rows(tx, wired.keyring, g.me)
-    return html(_whole(rows, talk, mark, pane="talk"))
+    return html(whole(rows, talk, mark, pane="talk"))
 
 
-def _whole(rows: reading.Rows, talk: object, mark: str, *, pane: str) -> Markup:
+def whole(
+    rows: reading.Rows,
+    talk: views.Talk | None,
+    mark: str,
+    *,
+    pane: str,
+    blast: views.Blast | None = None,
+) -> Markup:
+    """The page: the list, and what is open beside it."""
     return render(
         "chat.html",
         me=present.me(g.me),
@@ -63,8 +71,9 @@ def _whole(rows: reading.Rows, talk: object, mark: str, *, pane: str) -> Markup:
         rows=rows.rows,
         more=rows.more,
         query="",
-        open_id=getattr(talk, "id", None),
+        open_id=talk.id if talk else blast.id if blast else None,
         talk=talk,
+        blast=blast,
         mark=mark,
         pane=pane,
     )

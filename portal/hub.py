@@ -85,9 +85,12 @@ class Hub:
         if notification.change is Change.REWAKE:
             self._begin_anew()
             return
-        if notification.conversation is None:
+        if notification.conversation is not None:
+            concerned = await self._concerned(notification.conversation, notification.change)
+        elif notification.change is Change.BLAST and notification.person is not None:
+            concerned = frozenset({notification.person})
+        else:
             return
-        concerned = await self._concerned(notification.conversation, notification.change)
         self._number += 1
         self._told.append(_Told(self._number, notification, concerned))
         for viewer in list(self._viewers):

@@ -70,7 +70,9 @@ class _Socket:
 
     async def run(self) -> None:
         conversation = identity(websocket.args.get("conversation", ""))
-        self._page.show(ConversationId(conversation) if conversation else None)
+        self._page.show(
+            ConversationId(conversation) if conversation else None, blast="blast" in websocket.args
+        )
         self._hub.join(self._page, websocket.args.get("mark", ""))
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -112,7 +114,9 @@ class _Socket:
 
     async def _opened(self, said: dict[str, Any]) -> None:
         conversation = identity(str(said["open"] or ""))
-        self._page.show(ConversationId(conversation) if conversation else None)
+        self._page.show(
+            ConversationId(conversation) if conversation else None, blast=bool(said.get("blast"))
+        )
         self._hub.catch_up(self._page, str(said.get("mark", "")))
 
     async def _reads(self, said: dict[str, Any]) -> None:

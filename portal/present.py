@@ -11,12 +11,13 @@ from markupsafe import Markup
 
 from bridge import conversations
 from bridge.attachments import State as FileState
+from bridge.conversations import Which
 from bridge.timeline import Line, Page, ReadMark
 from policies import access, notices
 from policies import content as contents
 from policies.access import Action
 from policies.content import Attachment, Location, Notice, Text
-from policies.vocabulary import EntryId, EntryKind, Name, Person, PersonId, Role
+from policies.vocabulary import ConversationKind, EntryId, EntryKind, Name, Person, PersonId, Role
 from portal import views
 from portal.bodies import map_link, plain, shown_kind, size_words, words
 from portal.marks import mark
@@ -34,7 +35,7 @@ _AUTOMATIC = {"welcome": "Welcome message", "auto_reply": "Automatic reply"}
 
 
 def me(person: Person) -> views.Me:
-    may_start = bool(access.decide(Action.START_DIRECT, person.role))
+    may_start = bool(access.decide(Action.START_STAFF, person.role))
     return views.Me(person.id, person.name.full, ROLES[person.role], disc(person), may_start)
 
 
@@ -48,6 +49,8 @@ def _letters(name: Name) -> str:
 
 def row(reader: Person, found: conversations.Row) -> views.Row:
     state, warn = _row_state(found)
+    if found.together:
+        return _blast_row(found)
     return views.Row(
         id=found.id,
         title=found.title,
@@ -57,7 +60,30 @@ def row(reader: Person, found: conversations.Row) -> views.Row:
         unread=found.unread,
         state=state,
         warn=warn,
+        which=Which.of(found.kind),
+        archived=found.archived,
     )
+
+
+def _blast_row(found: conversations.Row) -> views.Row:
+    """The threads of a blast that nobody has answered yet (C5)."""
+    return views.Row(
+        id=found.id,
+        title=found.title if found.has_own_title else "Message blast",
+        disc=Disc.of(found.blast or found.id, str(found.together)),
+        preview=_unanswered(found),
+        at=found.at,
+        which=Which.of(found.kind),
+        archived=found.archived,
+        blast=found.blast,
+    )
+
+
+def _unanswered(found: conversations.Row) -> str:
+    clients = [person.name.full for person in found.others if not person.role.is_staff]
+    if found.together == 1 and clients:
+        return f"To {clients[0]}, who hasn’t answered yet"
+    return f"To {found.together} people who haven’t answered yet"
 
 
 def _conversation_disc(found: conversations.Row) -> Disc:
@@ -90,9 +116,19 @@ def _preview(reader: Person, found: conversations.Row) -> str:
     if found.last is None:
         return "No messages yet"
     own = found.last.author_id == reader.id
+    if found.kind is ConversationKind.BLAST and found.has_own_title:
+        return _blast_preview(found, own)
     several = len(found.others) > 1
     author = next((p.name.first for p in found.others if p.id == found.last.author_id), None)
     return contents.preview(plain(found.last.content), own=own, author=author if several else None)
+
+
+def _blast_preview(found: conversations.Row, own: bool) -> str:
+    """All its threads carry the blast's title: the line says whose this one is."""
+    assert found.last is not None
+    client = next((p.name.full for p in found.others if not p.role.is_staff), SOMEBODY)
+    author = f"You to {client}" if own else client
+    return contents.preview(plain(found.last.content), author=author)
 
 
 class Reader:
@@ -238,6 +274,8 @@ class Reader:
         state = _row_state(self.found)[0]
         if state:
             return state.capitalize()
+        if self.found.kind is ConversationKind.BLAST and len(clients) == 1:
+            return f"Message blast to {clients[0]}" if self.found.has_own_title else "Message blast"
         if len(clients) == 1:
             return f"One-to-one with {clients[0]}" if self.found.has_own_title else "One-to-one"
         return f"{len(self.found.others) + 1} members" if self.found.others else "Nobody else is here yet"
@@ -266,5 +304,13 @@ _BANNERS = {
 _UNREADABLE = Markup("This message can’t be opened. It has been noted for the operator.")
 
 
-def choice(person: Person) -> views.Choice:
-    return views.Choice(person.id, person.name.full, disc(person), ROLES[person.role])
+def choice(person: Person, why_not: str = "", why_not_alone: str = "") -> views.Choice:
+    return views.Choice(
+        person.id,
+        person.name.full,
+        disc(person),
+        ROLES[person.role],
+        why_not,
+        why_not_alone,
+        is_client=not person.role.is_staff,
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from bridge import conversations, following
+from bridge.conversations import Visibility
 from bridge.database import Pool, Transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification
@@ -23,6 +24,7 @@ TYPING_LASTS = 30.0
 
 EVERYTHING = 2**62
 _MOVES_ROW = frozenset({Change.ENTRY, Change.ATTACHMENT, Change.CONVERSATION})
+_MOVES_BLAST = frozenset({Change.BLAST, Change.DELIVERY, Change.RECEIPT, Change.ENTRY, Change.CONVERSATION})
 ChangeSaid = tuple[str, ...]
 
 
@@ -41,13 +43,15 @@ class Noted:
     reads: bool = False
     all_marks: bool = False
     typing: bool = False
+    blast: bool = False
+    """The page of a blast has something to fetch."""
 
     @property
     def in_open(self) -> bool:
         return any((self.lines, self.entries, self.around, self.reads, self.all_marks, self.typing))
 
     def __bool__(self) -> bool:
-        return self.again or bool(self.rows) or self.in_open
+        return self.again or self.blast or bool(self.rows) or self.in_open
 
 
 class Page:
@@ -60,21 +64,24 @@ class Page:
         self._keyring = keyring
         self._templates = templates
         self.open: ConversationId | None = None
+        self._shows_blast = False
         self.changed = asyncio.Event()
         self._noted = Noted()
         self._typing: dict[PersonId, float] = {}
         self._going: set[EntryId] = set()
         self._reads: dict[PersonId, int] | None = None
 
-    def show(self, conversation: ConversationId | None) -> None:
-        """The page has put this conversation in place."""
-        self.open = conversation
+    def show(self, conversation: ConversationId | None, *, blast: bool = False) -> None:
+        """The page has put this conversation in place, or a blast."""
+        self.open, self._shows_blast = conversation, blast
         self._typing, self._going, self._reads = {}, set(), None
         self._noted = Noted(again=self._noted.again, rows=self._noted.rows)
         self.changed.set()
 
     def take(self, notification: Notification) -> None:
         conversation, change = notification.conversation, notification.change
+        if self._shows_blast and change in _MOVES_BLAST:
+            self._noted.blast = True
         if change is Change.REWAKE:
             self._noted.again = True
         elif conversation is not None:
@@ -158,11 +165,25 @@ class Page:
             if row == conversation:
                 changes += await self._open(tx, noted, found)
             if row in noted.rows:
-                shown = present.row(self._person, found)
-                changes.append(("row", str(row), self._part("row", row=shown, open_id=None)))
+                changes += await self._row(tx, found)
+        if noted.blast:
+            changes.append(("blast",))
         if conversation and self._reads is None:
             await self._look(tx, conversation)
         return changes
+
+    async def _row(self, tx: Transaction, found: conversations.Row) -> list[ChangeSaid]:
+        """Its row; the unanswered threads of a blast are one row together."""
+        if found.blast is None:
+            return [self._put(found)]
+        seen = Visibility.ARCHIVED if found.archived else Visibility.ACTIVE
+        together = await conversations.of_blast(tx, self._keyring, self.person_id, found.blast, seen)
+        rest: ChangeSaid = ("forget", str(found.blast)) if together is None else self._put(together)
+        return [rest, self._put(found)] if found.answered else [rest]
+
+    def _put(self, found: conversations.Row) -> ChangeSaid:
+        shown = present.row(self._person, found)
+        return ("row", str(shown.key), self._part("row", row=shown, open_id=None))
 
     async def _open(self, tx: Transaction, noted: Noted, found: conversations.Row) -> list[ChangeSaid]:
         where = str(found.id)

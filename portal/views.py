@@ -54,6 +54,19 @@ class Row:
     state: str = ""
     """In words: "waiting to sign in", "on hold"; empty when there is nothing to say."""
     warn: bool = False
+    which: str = ""
+    archived: bool = False
+    blast: UUID | None = None
+    """It stands for the unanswered threads of this blast."""
+
+    @property
+    def key(self) -> UUID:
+        """What the page knows the row by."""
+        return self.blast or self.id
+
+    @property
+    def address(self) -> str:
+        return f"/blasts/{self.blast}" if self.blast else f"/chat/{self.id}"
 
 
 class DeliveryState(StrEnum):
@@ -202,10 +215,55 @@ class Talk:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Somebody whom "New" offers; ``why_not`` says why they can't be chosen."""
+    """Somebody whom "New" offers; ``why_not`` says why they can't be chosen, ``why_not_alone`` why only for
+    a community chat."""
 
     id: UUID
     name: str
     disc: Disc
     what: str
     why_not: str = ""
+    why_not_alone: str = ""
+    is_client: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a blast has fared with one client, in words."""
+
+    id: UUID
+    name: str
+    disc: Disc
+    words: str
+    at: datetime | None = None
+    thread: UUID | None = None
+    warn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blast:
+    """The page of a blast. ``sent`` of ``count`` are done with, whatever came of it; ``got`` have it."""
+
+    id: UUID
+    title: str
+    own_title: bool
+    at: datetime
+    words: Markup
+    running: bool
+    summary: str
+    counts: tuple[str, ...]
+    sent: int
+    got: int
+    count: int
+    outcomes: tuple[Outcome, ...]
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Several who are chosen with one click: a group of clients, or (no ``members`` listed) all."""
+
+    id: str
+    name: str
+    count: int
+    members: tuple[UUID, ...] = ()

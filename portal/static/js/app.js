@@ -1,13 +1,14 @@
 // Puts the page together: what happens on load, and each time a conversation is put in place.
 
 import { $, $$, isPhone, signInAgain, toast } from "./dom.js";
+import "./blast.js";
 import { enterComposer } from "./composer.js";
 import "./dialogs.js";
 import { forgetDrafts } from "./drafts.js";
 import "./keys.js";
 import { markCurrent, showPane } from "./list.js";
 import { connect, follow, sayRead } from "./live.js";
-import { enterPeople } from "./people.js";
+import { enterNew } from "./new.js";
 import { run, showWaiting } from "./sending.js";
 import { arrange, enter, openConversation } from "./timeline.js";
 import { keepTimesTrue, sayTimes } from "./times.js";
@@ -34,7 +35,7 @@ function focusBox() {
 
 sayTimes();
 enterConversation();
-enterPeople();
+enterNew();
 keepTimesTrue(() => {
   sayTimes();
   arrange();
@@ -49,7 +50,7 @@ document.addEventListener("htmx:after:swap", (event) => {
     showPane("talk");
     follow();
     focusBox();
-  } else if (target?.id !== "people") {
+  } else if (!target?.classList?.contains("people")) {
     sayTimes();
     arrange();
   }

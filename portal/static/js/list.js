@@ -1,10 +1,13 @@
 // The conversation list: rows change in place and move up when something new was said.
 
 import { $, $$, fragment, isPhone, request } from "./dom.js";
+import { openBlast } from "./blast.js";
 import { openConversation } from "./timeline.js";
 import { sayTimes } from "./times.js";
 
 const rows = () => $("#rows");
+/** What stands beside the list: a conversation, or a blast. */
+const openRow = () => openConversation() ?? openBlast();
 const searching = () => $("#search").value.trim() !== "";
 
 /** A row as it is now, in its place by time. A row that a search left out stays out. */
@@ -33,7 +36,7 @@ export const forgetRow = (conversation) => document.getElementById(`row-${conver
 
 /** Which row is open is the page's to know. */
 export function markCurrent(root = document) {
-  const open = openConversation();
+  const open = openRow();
   for (const link of $$("a.row", root)) {
     if (link.dataset.conversation === open) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
@@ -54,7 +57,7 @@ const links = () => $$("#rows a.row");
 /** The row after or before the open one; `unread`: the next that is unread. */
 export function step(by, unread = false) {
   const all = links();
-  const at = all.findIndex((link) => link.dataset.conversation === openConversation());
+  const at = all.findIndex((link) => link.dataset.conversation === openRow());
   const order = unread ? [...all.slice(at + 1), ...all.slice(0, at)] : all;
   const next = unread ? order.find((link) => link.classList.contains("is-unread")) : all[at + by];
   next?.scrollIntoView({ block: "nearest" });
@@ -72,7 +75,7 @@ document.addEventListener("click", (event) => {
   if (!history.state?.htmx) history.replaceState({ htmx: true }, "", location.href);
   history.pushState({ htmx: true }, "", "/chat?list");
   showPane("list");
-  $(`#row-${openConversation()} a`)?.focus();
+  $(`#row-${openRow()} a`)?.focus();
 });
 
 document.addEventListener("keydown", (event) => {

@@ -1,6 +1,7 @@
 // The page's one socket. What changed comes as HTML that is already in the reader's words; after a break
 // the page asks for what it missed by itself: nothing is left out, nothing stands twice.
 
+import { openBlast } from "./blast.js";
 import { $, isPhone, request, signInAgain } from "./dom.js";
 import { forgetRow, putRow, refreshList } from "./list.js";
 import { run } from "./sending.js";
@@ -17,6 +18,7 @@ export function connect() {
   const address = new URL("/live", location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   address.searchParams.set("conversation", openConversation() ?? "");
+  if (openBlast()) address.searchParams.set("blast", openBlast());
   address.searchParams.set("mark", mark || $("#conversation").dataset.mark);
   socket = new WebSocket(address);
   socket.addEventListener("open", opened);
@@ -73,6 +75,8 @@ const changes = {
   typing(conversation, html) {
     if (conversation === openConversation()) $("#typing").innerHTML = html;
   },
+  forget: (row) => forgetRow(row),
+  blast: () => document.dispatchEvent(new CustomEvent("ruh:blast")),
   again: () => catchUp(),
 };
 
@@ -88,6 +92,7 @@ function apply({ mark: now, changes: list }) {
 /** Too long away to be told one by one: the list and the last page again. */
 async function catchUp() {
   const conversation = openConversation();
+  document.dispatchEvent(new CustomEvent("ruh:blast"));
   try {
     const [, page] = await Promise.all([
       refreshList(),
@@ -113,7 +118,7 @@ export function sayRead() {
 
 /** Another conversation was opened in place. */
 export function follow() {
-  say({ open: openConversation(), mark: $("#conversation").dataset.mark });
+  say({ open: openConversation(), blast: openBlast(), mark: $("#conversation").dataset.mark });
   sayRead();
 }
 

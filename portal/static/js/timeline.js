@@ -71,6 +71,7 @@ function separator(words, name) {
 /** A conversation has just been put in place: show it where the reader should begin. */
 export function enter() {
   const box = timeline();
+  sizes?.disconnect();
   if (!box) return;
   waiting = 0;
   stuck = true;
@@ -86,7 +87,6 @@ export function enter() {
     toEnd();
     $("#message-box")?.focus({ preventScroll: true });
   });
-  sizes?.disconnect();
   sizes = new ResizeObserver(() => stuck && toEnd());
   sizes.observe(messages());
   sizes.observe(box);
