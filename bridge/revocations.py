@@ -12,7 +12,7 @@ from bridge import audit
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.feed import Change, Notification, notify
-from bridge.standing import standing
+from bridge.standing import allowed
 from policies.access import Action
 from policies.removal import AFTER_PARTING, NEXT, Parting, Progress, Step, words
 from policies.vocabulary import ConversationId, LegId, MatrixUserId, PersonId, RoomId
@@ -59,7 +59,7 @@ class Work:
 
 async def of_conversation(tx: Transaction, actor: PersonId, conversation: ConversationId) -> list[Revocation]:
     """Everybody whose leg was given up, the latest first. Raises NotFound, NotAllowed."""
-    (await standing(tx, actor, conversation)).require(Action.SEE_MEMBERS)
+    await allowed(tx, actor, conversation, Action.SEE_MEMBERS)
     rows = await tx.fetch(
         f"SELECT r.person_id, r.started_at, r.done_at, r.error, {_PROGRESS} FROM revocation r"
         " JOIN leg l ON l.id = r.leg_id WHERE r.conversation_id = $1 ORDER BY r.started_at DESC, r.leg_id",

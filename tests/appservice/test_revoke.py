@@ -13,7 +13,7 @@ from appservice import deliver, faults, legs, redaction, revoke
 from appservice.homeserver import Acting, Refused, Unavailable
 from bridge import audit, messages, revocations, roster
 from bridge.database import Pool, transaction
-from bridge.errors import NotAllowed
+from bridge.errors import NotAllowed, NotFound
 from policies.content import Text
 from policies.removal import Step
 from policies.vocabulary import ConversationId, LegId, Person
@@ -227,6 +227,21 @@ async def test_a_file_that_the_journal_still_wants_is_fetched_first(stage: Stage
     assert await stage.pool.fetchval("SELECT step FROM revocation") == "media"
     await stage.pool.execute("UPDATE attachment SET state = 'stored'")
     await stage.revoke()
+
+
+async def test_the_face_of_staff_who_were_removed_leaves_and_their_page_too(stage: Stage) -> None:
+    chat, colleague = await Chat.made(stage), await stage.therapist()
+    given = {"actor": chat.therapist.id, "conversation": chat.conversation, "person": colleague.id}
+    await stage.act(roster.add, **given)
+    await stage.settle()
+    face, room = (await stage.face(colleague)).user_id, await chat.room
+    assert (await stage.memberships(room))[face] == "join"
+    await stage.act(roster.remove, **given)
+    await stage.settle()
+    assert (await stage.memberships(room))[face] == "leave"
+    with pytest.raises(NotFound):
+        await stage.progress(colleague, chat.conversation)
+    assert await stage.pool.fetchval("SELECT count(*) FROM revocation") == 0
 
 
 # Devices
