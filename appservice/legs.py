@@ -99,7 +99,8 @@ async def bring(context: Context, leg: Leg) -> None:
     """From what its room is to what the roster says, whatever was done of it before."""
     is_lobby = leg.kind is ConversationKind.LOBBY
     async with transaction(context.pool) as tx:
-        if not await legs.begin(tx, leg.id):
+        begun = await legs.begin(tx, leg.id)
+        if begun is None:
             return  # it ended meanwhile
         seats = await legs.seats(tx, leg.id)
         names = await _names(tx, context, leg)
@@ -130,7 +131,7 @@ async def bring(context: Context, leg: Leg) -> None:
     rest = await _leave(context, leg, room_id, [seat.puppet for seat in seats if seat.leaving])
     rest += await _freeze(context, leg, room_id)
     async with transaction(context.pool) as tx:
-        await legs.brought(tx, leg, again_in=AGAIN if rest else None)
+        await legs.brought(tx, leg, begun, again_in=AGAIN if rest else None)
 
 
 async def _names(tx: Transaction, context: Context, leg: Leg) -> Mapping[PersonId, str]:

@@ -72,20 +72,24 @@ async def due(tx: Transaction, limit: int = 50) -> list[Leg]:
     return [_leg(row) for row in rows]
 
 
-async def begin(tx: Transaction, leg: LegId) -> bool:
-    """What changes from here on makes it due again; False when the leg has ended."""
-    begun = await tx.fetchval(
-        "UPDATE leg SET seats_due = false WHERE id = $1 AND state <> 'ended' RETURNING true", leg
+async def begin(tx: Transaction, leg: LegId) -> datetime | None:
+    """A mark for `brought`; None when the leg has ended. It stays due until then, so that after a crash it is
+    done again."""
+    mark: datetime | None = await tx.fetchval(
+        "SELECT next_attempt_at FROM leg WHERE id = $1 AND state <> 'ended'", leg
     )
-    return begun is True
+    return mark
 
 
-async def brought(tx: Transaction, leg: Leg, *, again_in: float | None) -> None:
-    """Done, or (`again_in` seconds) something has to wait for the outbox."""
+async def brought(tx: Transaction, leg: Leg, begun: datetime, *, again_in: float | None) -> None:
+    """Done, or (`again_in` seconds) something has to wait for the outbox. Where the mark has moved, something
+    was changed meanwhile: due at once."""
     await tx.execute(
-        "UPDATE leg SET attempts = 0, error = NULL, seats_due = seats_due OR $2::float8 IS NOT NULL,"
-        " next_attempt_at = now() + make_interval(secs => coalesce($2::float8, 0)) WHERE id = $1",
-        leg.id, again_in,
+        "UPDATE leg SET attempts = 0, error = NULL,"
+        " seats_due = next_attempt_at <> $3 OR $2::float8 IS NOT NULL,"
+        " next_attempt_at = CASE WHEN next_attempt_at <> $3 THEN now()"
+        " ELSE now() + make_interval(secs => coalesce($2::float8, 0)) END WHERE id = $1",
+        leg.id, again_in, begun,
     )  # fmt: skip
     await notify(tx, Notification(Change.CONVERSATION, leg.conversation_id))
 
@@ -110,7 +114,8 @@ async def unseat(tx: Transaction, leg: LegId, puppet: UUID) -> None:
     await tx.execute("DELETE FROM occupant WHERE leg_id = $1 AND puppet_id = $2 AND leaving", leg, puppet)
     await tx.execute(
         "WITH again AS (UPDATE occupant SET joined_at = NULL WHERE leg_id = $1 AND puppet_id = $2"
-        " RETURNING leg_id) UPDATE leg SET seats_due = true FROM again WHERE leg.id = again.leg_id",
+        " RETURNING leg_id) UPDATE leg SET seats_due = true, next_attempt_at = now() FROM again"
+        " WHERE leg.id = again.leg_id",
         leg, puppet,
     )  # fmt: skip
 
