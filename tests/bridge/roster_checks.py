@@ -6,7 +6,7 @@ from bridge import timeline
 from bridge.database import Pool
 from policies.content import Text
 from tests.bridge.roster_driver import Both
-from tests.bridge.roster_model import Conversation, Entry
+from tests.bridge.roster_model import Conversation, Entry, shown, words_in_force
 
 
 async def agree(both: Both) -> None:
@@ -37,9 +37,15 @@ async def _entries_agree(both: Both, c: Conversation) -> None:
         " ORDER BY seq",
         c.id,
     )
-    authors = [None if e.author is None else both.people[e.author].id for e in c.entries]
+    authors = [_author(both, entry) for entry in c.entries]
     expected = [(e.seq, e.kind, a, e.deleted) for e, a in zip(c.entries, authors, strict=True)]
     assert [tuple(row) for row in rows] == expected
+
+
+def _author(both: Both, entry: Entry) -> UUID | None:
+    if entry.kind == "restoration":
+        return both.care.id
+    return None if entry.author is None else both.people[entry.author].id
 
 
 async def _legs_agree(both: Both, c: Conversation) -> None:
@@ -68,7 +74,7 @@ async def _legs_agree(both: Both, c: Conversation) -> None:
         assert got <= may.keys()
         if stint.ended is None:
             missing = [may[seq] for seq in may.keys() - got]
-            assert [e for e in missing if not (e.target if e.kind == "edit" else e).deleted] == []  # type: ignore[union-attr]
+            assert [e for e in missing if not (e.target or e).ever_deleted] == []
             mine = {seq for seq, entry in may.items() if entry.author == stint.person}
             assert mine == {row["seq"] for row in went if row["state"] == "origin"}
 
@@ -122,15 +128,10 @@ async def everybody_reads_what_they_may(both: Both) -> None:
                 continue
             lines = [(line.seq, line.content.body) for line in page.lines if isinstance(line.content, Text)]
             expected = [e for e in c.entries if e.kind == "message" and e.seq > stint.since and not e.deleted]
-            assert lines == [(entry.seq, _words(c.entries, entry)) for entry in expected]
+            assert lines == [(entry.seq, words_in_force(c.entries, entry)) for entry in expected]
             if both.model.is_client(number):
                 in_app = await _shown(both, c, number)
-                given = [e for e in stint.entries if e.kind == "message" and not e.deleted]
-                assert in_app == [_words(stint.entries, entry) for entry in given]
-
-
-def _words(entries: list[Entry], entry: Entry) -> str:
-    return [entry.words, *[e.words for e in entries if e.kind == "edit" and e.target is entry]][-1]
+                assert in_app == shown(stint.entries)
 
 
 async def _shown(both: Both, c: Conversation, person: int) -> list[str]:
@@ -143,13 +144,15 @@ async def _shown(both: Both, c: Conversation, person: int) -> list[str]:
         c.id, both.people[person].id,
     )  # fmt: skip
     words = {entry.id: entry.words for entry in c.entries}
-    shown: dict[UUID, str] = {}
+    on_screen: dict[UUID, str] = {}
     for row in rows:
         match row["kind"]:
             case "message":
-                shown[row["id"]] = words[row["id"]]
-            case "edit" if row["target_id"] in shown:
-                shown[row["target_id"]] = words[row["id"]]
+                on_screen[row["id"]] = words[row["id"]]
+            case "edit" if row["target_id"] in on_screen:
+                on_screen[row["target_id"]] = words[row["id"]]
+            case "restoration":
+                on_screen[row["target_id"]] = words[row["id"]]
             case "deletion":
-                shown.pop(row["target_id"], None)
-    return list(shown.values())
+                on_screen.pop(row["target_id"], None)
+    return list(on_screen.values())

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from bridge import archiving, chat_settings, client_groups, legs, messages, outbox, roster
+from bridge import archiving, chat_settings, client_groups, legs, messages, outbox, restore, roster
 from bridge.database import Pool, transaction
 from bridge.errors import Invalid, NotAllowed, NotFound
 from bridge.journal import Origin
@@ -42,6 +42,7 @@ change = st.one_of(
     st.tuples(st.just("post"), which, someone),
     st.tuples(st.just("edit"), which, actor, which),
     st.tuples(st.just("delete"), which, actor, which),
+    st.tuples(st.just("restore"), which, which),
     st.tuples(st.just("archive"), which, actor, st.booleans()),
     st.tuples(
         st.just("set"), st.sampled_from([COMMUNITY, DIRECT]), subject, st.sampled_from([True, False, None])
@@ -56,6 +57,9 @@ sequences = st.tuples(start, st.lists(step, min_size=3, max_size=30)).map(lambda
 
 class Both:
     """The database and the model, side by side."""
+
+    care: Person
+    """Who restores: somebody of Client Care, in none of the conversations."""
 
     def __init__(self, pool: Pool, keys: Keyring, people: list[Person], group: UUID) -> None:
         self.pool, self.keys, self.people, self.group = pool, keys, people, group
@@ -72,6 +76,7 @@ class Both:
             people = [await make(tx, keys, role, f"P{n}", "Doe") for n, role in enumerate(roles)]
             group, _ = await client_groups.put(tx, keys, platform_id=f"g{next(_numbers)}", name="Evening")
             both = cls(pool, keys, people, group)
+            both.care = await make(tx, keys, Role.CLIENT_CARE, "Maya", "Doe")
             await client_groups.set_members(tx, group, [people[n].id for n in both.model.group])
         return both
 
@@ -165,6 +170,15 @@ class Both:
         entry = nth_message(c, nth)
         if entry is not None and not entry.deleted:
             await self._say(messages.delete, c, author, self.model.delete(c, author, entry), entry=entry.id)
+
+    async def restore(self, c: Conversation, nth: int) -> None:
+        if entry := nth_message(c, nth):
+            expected = self.model.restore(c, entry)
+            done, _ = await self.do(restore.restore, self.keys, actor=self.care.id, entry=entry.id, at=NOW)
+            assert done == (expected is not None)
+            if expected is not None:
+                query = "SELECT id FROM entry WHERE conversation_id = $1 AND seq = $2"
+                expected.id = await self.pool.fetchval(query, c.id, expected.seq)
 
     async def _say(
         self,

@@ -10,14 +10,15 @@ from typing import Any
 COMMUNITY, DIRECT, STAFF = "community", "direct", "staff"
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     seq: int
-    kind: str  # message, edit, deletion, notice
+    kind: str  # message, edit, deletion, restoration, notice
     author: int | None
     target: "Entry | None" = None
     words: str = ""
     deleted: bool = False
+    ever_deleted: bool = False
     id: Any = None
 
 
@@ -49,6 +50,23 @@ class Conversation:
     @property
     def current(self) -> list[Stint]:
         return [stint for stint in self.stints if stint.ended is None]
+
+
+def words_in_force(entries: list[Entry], entry: Entry) -> str:
+    changes = [e for e in entries if e.kind in ("edit", "restoration") and e.target is entry]
+    return changes[-1].words if changes else entry.words
+
+
+def shown(entries: list[Entry]) -> list[str]:
+    """What is to be seen of somebody's entries, once all of them have reached them."""
+    words: dict[int, str] = {}
+    for entry in entries:
+        target = entry.target.seq if entry.target else entry.seq
+        if entry.kind in ("message", "restoration") or (entry.kind == "edit" and target in words):
+            words[target] = entry.words
+        elif entry.kind == "deletion":
+            words.pop(target, None)
+    return [words[seq] for seq in sorted(words)]
 
 
 @dataclass
@@ -143,8 +161,20 @@ class Model:
         """Possible after the end, and where one's chat is off."""
         if not self._own(c, author, entry) or entry.deleted:
             return None
-        entry.deleted = True
+        entry.deleted = entry.ever_deleted = True
         return self._say(c, Entry(0, "deletion", author, entry), to_all=True)
+
+    def restore(self, c: Conversation, entry: Entry) -> Entry | None:
+        """By Client Care: back to whoever had it and may get something new."""
+        if not entry.deleted:
+            return None
+        entry.deleted = False
+        back = Entry(len(c.entries) + 1, "restoration", None, entry, words_in_force(c.entries, entry))
+        c.entries.append(back)
+        for stint in c.current:
+            if entry in stint.entries and not self.silenced(c, stint.person):
+                stint.entries.append(back)
+        return back
 
     def archive(self, c: Conversation, person: int, away: bool) -> bool:
         stint = c.of(person)

@@ -126,9 +126,9 @@ class World:
     async def therapist(self) -> Person:
         return await self.person(Role.THERAPIST, "Sara", "Khan", title="Dr.", email=f"{uuid4().hex}@ruh.test")
 
-    async def client(self, first: str = "Amina", last: str = "Yusuf") -> Person:
+    async def client(self, first: str = "Amina", last: str = "Yusuf", **more: Any) -> Person:
         """A client whose account the homeserver has; they have not signed in."""
-        person = await self.person(Role.CLIENT, first, last)
+        person = await self.person(Role.CLIENT, first, last, **more)
         async with transaction(self.pool) as tx:
             await accounts.request_password(tx, self.keyring, person.id, PASSWORD)
         await until(lambda: self.account_ready(person), what="the account")
