@@ -28,7 +28,7 @@ from policies.content import (
 Json = dict[str, Any]
 HTML = "org.matrix.custom.html"
 EDIT_FALLBACK = 300  # characters
-# A reply's quotation as older clients write it, in edits of replies too. It has somebody's Matrix id in it (C7).
+# A reply's quotation as older clients write it, in edits of replies too; it has a Matrix id in it (C7).
 _QUOTING = re.compile(r"> (?:\* )?<@[^>\s]+>")
 
 _KINDS = {

@@ -180,8 +180,8 @@ async def unreact(
 
 
 async def _in_turn(tx: Transaction, author: PersonId, conversation: ConversationId) -> Standing:
-    """How the author stands once it is their turn: nobody removed meanwhile says or gets anything more, somebody
-    added gets this, and no edit slips in behind a deletion."""
+    """How the author stands once it is their turn: nobody removed meanwhile says or gets anything more,
+    somebody added gets this, and no edit slips in behind a deletion."""
     await journal.in_turn(tx, conversation)
     return await standing(tx, author, conversation)
 

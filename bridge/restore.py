@@ -82,7 +82,7 @@ async def deleted(
     ids = {p for row in rows for p in (*row["roster"], row["author_id"], row["deleted_by"]) if p is not None}
     persons = await directory.get_many(tx, keyring, ids)
     found = [_deleted(keyring, actor, row, persons) for row in rows]
-    seen = [(row.conversation_id, row.id) for row in found]
+    seen: list[tuple[UUID, UUID]] = [(row.conversation_id, row.id) for row in found]
     await audit.record_each(tx, Did.SAW_DELETED, seen, actor=actor)
     return found
 

@@ -31,7 +31,7 @@ from portal.services import services
 
 PREFIX = "/api/v1"
 MAX_BODY = 160 * 1024
-"""Bytes. The largest valid request, a client group of 1,000, has 128 KiB; the rest is room for white space."""
+"""Bytes. The largest valid request, a client group of 1,000, has 128 KiB; the rest is for white space."""
 
 log = structlog.get_logger()
 api = Blueprint("api", __name__, url_prefix=PREFIX)

@@ -55,7 +55,11 @@ def test_nobody_is_found_or_registers_themselves(tmp_path: Path) -> None:
 def test_our_module_is_loaded_with_its_rules(tmp_path: Path) -> None:
     (module,) = written(tmp_path)[0]["modules"]
     assert module["module"] == "policies.homeserver.RuhModule"
-    assert module["config"] == {"assistant": "@ruh_assistant0:ruh.test", "namespace": "@ruh_"}
+    assert module["config"] == {
+        "assistant": "@ruh_assistant0:ruh.test",
+        "namespace": "@ruh_",
+        "direct_chats": True,
+    }
 
 
 def test_the_registration_listens_nowhere_and_owns_its_names(tmp_path: Path) -> None:
