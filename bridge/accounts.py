@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bridge import audit
+from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import PersonUnknown
 from bridge.feed import Change, Notification, notify
@@ -95,6 +97,7 @@ async def request_password(tx: Transaction, keyring: Keyring, person_id: PersonI
     )  # fmt: skip
     if done == "UPDATE 0":
         raise PersonUnknown
+    await audit.record(tx, Did.PERSON_CHANGED, subject=person_id, changed="password")
     await notify(tx, Notification(Change.ACCOUNT, person=person_id))
 
 

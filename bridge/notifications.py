@@ -11,7 +11,7 @@ from bridge.standing import standing
 from policies import notifying
 from policies.access import Action
 from policies.notifying import Settings, Wanted
-from policies.vocabulary import ConversationId, ConversationKind, PersonId, Role
+from policies.vocabulary import ConversationId, ConversationKind, EntryId, PersonId, Role
 
 COLUMNS = "s.direct, s.community, s.email, s.browser"
 
@@ -44,20 +44,25 @@ async def is_muted(tx: Transaction, actor: PersonId, conversation: ConversationI
     return bool(await tx.fetchval("SELECT muted FROM member WHERE id = $1", where.member_id))
 
 
-async def wants(tx: Transaction, person: PersonId, conversation: ConversationId) -> Wanted:
-    """Whether this person is to be told of a message of somebody else's in this conversation, and how.
+async def wants(
+    tx: Transaction, person: PersonId, conversation: ConversationId, entry: EntryId | None = None
+) -> Wanted:
+    """Whether this person is to be told of what others write in this conversation, and how; of this `entry`
+    only if it is a message of somebody else's that they haven't read.
 
     For a page's live socket: on `Change.ENTRY` of a conversation that isn't before its reader's eyes, ask
-    this, and let the page show a browser notification where `browser` is true. The entry must be a message
-    and not their own; the notification names nobody and says nothing of the content. Somebody who isn't a
-    member (any more) wants nothing.
+    this with the notification's entry, and let the page show a browser notification where `browser` is true.
+    It names nobody and says nothing of the content. Somebody who isn't a member (any more) wants nothing.
     """
     row = await tx.fetchrow(
         f"SELECT p.role, c.kind, m.muted, {COLUMNS} FROM member m"
         " JOIN conversation c ON c.id = m.conversation_id JOIN person p ON p.id = m.person_id"
         " LEFT JOIN notification_setting s ON s.person_id = m.person_id"
-        " WHERE m.person_id = $1 AND m.conversation_id = $2 AND m.removed_at IS NULL",
-        person, conversation,
+        " WHERE m.person_id = $1 AND m.conversation_id = $2 AND m.removed_at IS NULL"
+        " AND ($3::uuid IS NULL OR EXISTS (SELECT FROM entry e WHERE e.id = $3 AND e.conversation_id = $2"
+        " AND e.kind = 'message' AND e.deleted_at IS NULL AND e.author_id IS DISTINCT FROM $1"
+        " AND e.seq > greatest(m.read_seq, m.joined_seq)))",
+        person, conversation, entry,
     )  # fmt: skip
     if row is None:
         return notifying.NOTHING

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from asyncpg import UniqueViolationError
 
-from bridge import client_care, directory
+from bridge import audit, client_care, directory
+from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.directory import Details, get, get_many, normalised
 from bridge.errors import AddressTaken, PersonUnknown, PlatformIdTaken
@@ -71,6 +72,7 @@ async def create(
         )  # fmt: skip
     if role in client_care.CONCERNED:
         await client_care.bring(tx, keyring)
+    await audit.record(tx, Did.PERSON_CHANGED, subject=person_id, changed="made", role=role.value)
     await notify(tx, Notification(Change.ACCOUNT, person=person_id))
     return person_id
 
@@ -115,6 +117,9 @@ async def update(
         raise _taken(error) from None
     if status is not None and role in client_care.CONCERNED:
         await client_care.bring(tx, keyring)
+    given = {"name": name, "email": email, "time_zone": time_zone, "status": status}
+    changed = " ".join(name for name, value in given.items() if value is not None)
+    await audit.record(tx, Did.PERSON_CHANGED, subject=person_id, changed=changed, status=status)
     await notify(tx, Notification(Change.ACCOUNT, person=person_id))
 
 
@@ -166,6 +171,7 @@ async def set_password_hash(tx: Transaction, person_id: PersonId, password_hash:
     )  # fmt: skip
     if done == "UPDATE 0":
         raise PersonUnknown
+    await audit.record(tx, Did.PERSON_CHANGED, subject=person_id, changed="password")
 
 
 async def set_welcome(tx: Transaction, keyring: Keyring, person_id: PersonId, text: str | None) -> None:

@@ -10,13 +10,23 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from bridge import audit, chat_settings, conversations, messages, participants, receipts, roster, timeline
+from bridge import (
+    audit,
+    chat_settings,
+    conversations,
+    messages,
+    participants,
+    people,
+    receipts,
+    roster,
+    timeline,
+)  # fmt: skip
 from bridge.audit import Did, Fault, Verified
 from bridge.database import Pool, transaction
 from bridge.errors import NotAllowed, NotFound
 from policies.chat_settings import Level, Switch
 from policies.content import Text
-from policies.vocabulary import ConversationId, ConversationKind, Person, Role
+from policies.vocabulary import ConversationId, ConversationKind, Name, Person, PersonStatus, Role
 from tests.support.people import keyring, make
 
 KEYS = keyring()
@@ -82,6 +92,22 @@ async def test_a_message_that_was_sent_for_somebody_says_so(thread: Thread) -> N
         messages.post, author=thread.therapist.id, content=Text("Welcome"), at=NOW, automatic="welcome"
     )
     assert (await thread.rows())[-1]["detail"] == {"automatic": "welcome"}
+
+
+async def test_who_is_made_or_changed_is_recorded_by_what_was_changed(pool: Pool) -> None:
+    async with transaction(pool) as tx:
+        person = await make(tx, KEYS, Role.TEAM_MEMBER, "Omar", "Haddad", email="omar@ruh.test")
+        await people.update(
+            tx, KEYS, person.id, name=Name("Omar", "Haddad-Smith"), status=PersonStatus.ARCHIVED
+        )
+        await people.set_password_hash(tx, person.id, "a hash")
+        rows = [row for row in await audit.page(tx) if row.action == Did.PERSON_CHANGED]
+    assert {row.subject_id for row in rows} == {person.id}
+    assert [row.detail for row in rows[::-1]] == [
+        {"changed": "made", "role": "team_member"},
+        {"changed": "name status", "status": "archived"},
+        {"changed": "password"},
+    ]
 
 
 async def test_a_repeated_request_is_recorded_once(thread: Thread) -> None:
@@ -213,6 +239,7 @@ async def test_the_chain_holds_over_several_rounds(thread: Thread) -> None:
 async def test_whatever_is_done_to_a_linked_row_is_found_at_its_place(
     thread: Thread, statements: list[str], fault: Fault
 ) -> None:
+    await _tamper(thread.pool, "DELETE FROM audit")  # how they were made
     for _ in range(6):
         await thread.say(thread.therapist)
     await _link(thread.pool)

@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bridge import notifications, participants, roster
+from bridge import messages, notifications, participants, receipts, roster
 from bridge.database import Pool, transaction
 from bridge.errors import NotFound
+from policies.content import Reaction, Text
 from policies.notifying import NOTHING, Settings, Wanted
 from policies.vocabulary import ConversationId, ConversationKind, Person, Role
 from tests.support.people import keyring, make, pair
@@ -61,6 +62,30 @@ async def test_one_conversation_is_muted_for_oneself_alone(pool: Pool) -> None:
     assert await act(pool, notifications.is_muted, therapist.id, group)
     await act(pool, notifications.mute, actor=therapist.id, conversation=group, muted=False)
     assert (await act(pool, notifications.wants, therapist.id, group)).browser
+
+
+async def test_one_is_told_of_others_messages_until_one_has_read_them(pool: Pool) -> None:
+    therapist, client, thread = await a_thread(pool)
+    async with transaction(pool) as tx:
+        said = {"conversation": thread, "content": Text("…"), "at": NOW}
+        theirs = await messages.post(tx, KEYS, author=client.id, **said)
+        own = await messages.post(tx, KEYS, author=therapist.id, automatic="auto_reply", **said)
+        reaction = await messages.react(
+            tx, KEYS, author=client.id, conversation=thread, entry=own.entry_id, reaction=Reaction("👍"),
+            at=NOW,
+        )  # fmt: skip
+    assert reaction is not None
+
+    async def told() -> list[bool]:
+        entries = [posted.entry_id for posted in (theirs, own, reaction)]
+        return [
+            (await act(pool, notifications.wants, therapist.id, thread, entry)).browser for entry in entries
+        ]
+
+    assert await told() == [True, False, False]
+    async with transaction(pool) as tx:
+        await receipts.mark_read(tx, person=therapist.id, conversation=thread, seq=theirs.seq, at=NOW)
+    assert await told() == [False] * 3
 
 
 async def test_an_outsider_hears_of_nothing_and_mutes_nothing(pool: Pool) -> None:
