@@ -1,5 +1,6 @@
 """Holds the tables against the model of a roster, and against the roster itself."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from bridge import timeline
@@ -9,8 +10,8 @@ from tests.bridge.roster_driver import Both
 from tests.bridge.roster_model import Conversation, Entry, shown, words_in_force
 
 
-async def agree(both: Both) -> None:
-    for conversation in both.model.conversations:
+async def agree(both: Both, conversations: Sequence[Conversation] | None = None) -> None:
+    for conversation in both.model.conversations if conversations is None else conversations:
         await _members_agree(both, conversation)
         await _entries_agree(both, conversation)
         await legs_agree_with_members(both.pool, conversation.id)

@@ -60,6 +60,8 @@ class Both:
 
     care: Person
     """Who restores: somebody of Client Care, in none of the conversations."""
+    touched: list[Conversation]
+    """What the last step may have changed."""
 
     def __init__(self, pool: Pool, keys: Keyring, people: list[Person], group: UUID) -> None:
         self.pool, self.keys, self.people, self.group = pool, keys, people, group
@@ -95,11 +97,13 @@ class Both:
 
     async def step(self, op: tuple[Any, ...]) -> None:
         name, *given = op
+        self.touched = self.model.conversations
         if name in ("start", "set"):
             await getattr(self, name)(*given)
             return
         conversation = self.pick(given[0])
         if conversation is not None:
+            self.touched = [conversation]
             rest = [
                 conversation.organiser if n == 0 and value is None else value
                 for n, value in enumerate(given[1:])
