@@ -126,6 +126,7 @@ async def _make(installation: Installation, passwords: dict[str, str]) -> list[d
     pool = await open_pool(settings.database_url, size=2)
     try:
         await _set_passwords(pool, keyring, ids, passwords)
+        await _age(pool, list(ids.values()))
         for thread in THREADS:
             await _open(pool, keyring, ids, thread, settings.practice_name)
         await _wait_for_homeserver(pool, [ids[person.key] for person in PEOPLE if not person.role.is_staff])
@@ -165,6 +166,19 @@ async def _set_passwords(
         else:
             async with transaction(pool) as tx:
                 await accounts.request_password(tx, keyring, id, password)
+
+
+async def _age(pool: Pool, team: list[PersonId]) -> None:
+    """The demo's threads have a past that its people lack: the therapists' Client Care groups, as old as they
+    are and without a word yet, would be the latest of all."""
+    async with transaction(pool) as tx:
+        await tx.execute(
+            "WITH aged AS (UPDATE conversation SET created_at = $2, last_message_at = $2"
+            " WHERE kind = 'client_care' AND last_message_id IS NULL AND organiser_id = ANY($1) RETURNING id)"
+            " UPDATE member m SET joined_at = $2, last_message_at = $2 FROM aged"
+            " WHERE m.conversation_id = aged.id",
+            team, datetime.now(UTC) - timedelta(days=14),
+        )  # fmt: skip
 
 
 async def _open(

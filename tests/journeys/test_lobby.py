@@ -11,7 +11,6 @@ from bridge.database import Pool
 from bridge.seats import ASSISTANT_DEVICE
 from policies import commands
 from policies.contact import Way, before_contact, brought, whom
-from policies.vocabulary import Person
 from tests.clients.protocol import RealClient, Seen
 from tests.clients.raw import Raw
 from tests.journeys.world import PATIENCE, World, a_world, text, until
@@ -139,8 +138,7 @@ async def test_in_element_a_command_reaches_nobody_else_and_a_number_chooses(wor
 
 async def test_every_answer_comes_once_over_crashes(world: World) -> None:
     await world.start()
-    therapist, client = await world.therapist(), await world.client()
-    app = await world.nio(client)
+    app = await world.nio(await world.client())
     await world.end()
     process = await world.start(RUH_FAULT="lobby.opened")
     assistant = world.homeserver.assistant
@@ -160,7 +158,7 @@ async def test_every_answer_comes_once_over_crashes(world: World) -> None:
     await world.start()
     await lobby.hears(commands.help_alone("Ruh"))
     await lobby.says("last", commands.hint())
-    await _nothing_waits(world, therapist)
+    await _nothing_waits(world)
 
 
 async def _killed(process: asyncio.subprocess.Process) -> None:
@@ -168,7 +166,7 @@ async def _killed(process: asyncio.subprocess.Process) -> None:
         assert await process.wait() == -signal.SIGKILL
 
 
-async def _nothing_waits(world: World, therapist: Person) -> None:
+async def _nothing_waits(world: World) -> None:
     waiting = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'prepared')"
     await until(lambda: world.pool.fetchval(f"SELECT ({waiting}) = 0"), what="the last answer to be carried")
     parked = await world.pool.fetch("SELECT reason FROM parked_event")
