@@ -23,36 +23,53 @@ NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 STAFF_COUNT, CLIENT_COUNT = 3, 4
 PEOPLE = STAFF_COUNT + CLIENT_COUNT
 SWITCHES = {COMMUNITY: Switch.COMMUNITY_CHAT, DIRECT: Switch.DIRECT_MESSAGING}
+AUTHOR = -1
+"""In the place of a person: whose message it is."""
 REFUSED = (NotAllowed, NotFound, Invalid)
 _numbers = itertools.count(1)
 
 someone = st.integers(0, PEOPLE - 1)
-actor = st.one_of(st.none(), st.none(), someone)  # None: the organiser
+fitting = st.integers(PEOPLE, 3 * PEOPLE - 1)
+"""Somebody for whom it makes sense: who is in the conversation, or, to be added, who isn't."""
+anybody = st.one_of(fitting, fitting, fitting, someone)
+actor = st.one_of(st.none(), st.none(), st.none(), anybody)  # None: the organiser
 which = st.integers(0, 7)
-subject = st.one_of(st.sampled_from(["everyone", "group"]), st.integers(STAFF_COUNT, PEOPLE - 1))
+latest = st.one_of(st.just(0), st.just(0), which)
+subject = st.one_of(
+    st.sampled_from(["everyone", "group"]), *[st.integers(STAFF_COUNT, PEOPLE - 1) for _ in range(4)]
+)
 start = st.tuples(
     st.just("start"), st.sampled_from([COMMUNITY, COMMUNITY, COMMUNITY, DIRECT, STAFF]),
     st.integers(0, STAFF_COUNT - 1), st.lists(someone, min_size=1, max_size=5),
 )  # fmt: skip
-change = st.one_of(
-    st.tuples(st.just("add"), which, actor, someone),
-    st.tuples(st.just("remove"), which, actor, someone),
-    st.tuples(st.just("leave"), which, someone),
-    st.tuples(st.just("post"), which, actor),
-    st.tuples(st.just("post"), which, someone),
-    st.tuples(st.just("edit"), which, actor, which),
-    st.tuples(st.just("delete"), which, actor, which),
-    st.tuples(st.just("restore"), which, which),
-    st.tuples(st.just("archive"), which, actor, st.booleans()),
-    st.tuples(
-        st.just("set"), st.sampled_from([COMMUNITY, DIRECT]), subject, st.sampled_from([True, False, None])
-    ),
-    st.tuples(st.just("carry"), which),
-    st.tuples(st.just("carry"), which),
+first = st.tuples(
+    st.just("start"), st.just(COMMUNITY), st.just(0), st.permutations(range(1, PEOPLE)).map(lambda p: p[:4])
 )
-close = st.tuples(st.just("close"), which, actor)
-step = st.one_of(change, change, change, change, change, start, close)
-sequences = st.tuples(start, st.lists(step, min_size=3, max_size=30)).map(lambda s: [s[0], *s[1]])
+talk = st.one_of(
+    st.tuples(st.just("post"), latest, anybody),
+    st.tuples(st.just("edit"), latest, st.just(AUTHOR), which),
+    st.tuples(st.just("delete"), latest, st.just(AUTHOR), which),
+    st.tuples(st.just("edit"), latest, anybody, which),
+    st.tuples(st.just("delete"), latest, anybody, which),
+    st.tuples(st.just("restore"), latest, which),
+    st.tuples(st.just("carry"), latest),
+)
+people = st.one_of(
+    st.tuples(st.just("add"), latest, actor, anybody),
+    st.tuples(st.just("remove"), latest, actor, anybody),
+    st.tuples(st.just("leave"), latest, anybody),
+    st.tuples(
+        st.just("set"),
+        st.sampled_from([COMMUNITY, COMMUNITY, DIRECT]),
+        subject,
+        st.sampled_from([True, False, None]),
+    ),
+    st.tuples(st.just("archive"), latest, actor, st.booleans()),
+)
+change = st.one_of(talk, people)
+close = st.tuples(st.just("close"), latest, actor)
+step = st.one_of(talk, talk, talk, people, people, people, start, close)
+sequences = st.tuples(first, st.lists(step, min_size=8, max_size=25)).map(lambda s: [s[0], *s[1]])
 
 
 class Both:
@@ -104,11 +121,26 @@ class Both:
         conversation = self.pick(given[0])
         if conversation is not None:
             self.touched = [conversation]
-            rest = [
-                conversation.organiser if n == 0 and value is None else value
-                for n, value in enumerate(given[1:])
-            ]
+            rest = [self._fitting(name, conversation, n, value, given) for n, value in enumerate(given[1:])]
             await getattr(self, name)(conversation, *rest)
+
+    def _fitting(self, name: str, c: Conversation, n: int, value: Any, given: list[Any]) -> Any:
+        """The number of the person that is meant, where one is."""
+        if (
+            name == "restore"
+            or n > 1
+            or isinstance(value, bool)
+            or (n == 1 and name not in ("add", "remove"))
+        ):
+            return value
+        if value == AUTHOR:
+            said = nth_message(c, given[2])
+            value = None if said is None else said.author
+        if value is None:
+            return c.organiser
+        inside = {stint.person for stint in c.current}
+        meant = sorted(set(range(PEOPLE)) - inside if (name, n) == ("add", 1) else inside)
+        return value if value < PEOPLE else meant[value % len(meant)] if meant else 0
 
     async def start(self, kind: str, organiser: int, others: list[int]) -> None:
         if kind == DIRECT:
