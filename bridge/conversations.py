@@ -9,7 +9,6 @@ The threads of a blast that nobody has answered yet stand in their sender's list
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import Invalid, NotFound, SealBroken
 from bridge.journal import unseal
+from bridge.list_filters import EVERYTHING_ACTIVE, KINDS, Filter, Visibility, Which
 from bridge.sealing import DataKey, Keyring
 from bridge.standing import allowed
 from policies import naming
@@ -34,47 +34,6 @@ from policies.vocabulary import (
     PersonStatus,
     Refusal,
 )
-
-
-class Visibility(StrEnum):
-    """Archived is what this person put away for themselves (C13, C14)."""
-
-    ACTIVE = "active"
-    ARCHIVED = "archived"
-    ALL = "all"
-
-
-class Which(StrEnum):
-    """The kinds, as the list's filter names them (C14)."""
-
-    ALL = "all"
-    ONE_TO_ONE = "one_to_one"
-    COMMUNITY = "community"
-    TEAM = "team"
-
-    @classmethod
-    def of(cls, kind: ConversationKind) -> "Which":
-        return next((which for which, kinds in _KINDS.items() if kind in kinds), cls.TEAM)
-
-
-_KINDS = {
-    Which.ONE_TO_ONE: (ConversationKind.DIRECT, ConversationKind.BLAST),
-    Which.COMMUNITY: (ConversationKind.COMMUNITY,),
-    Which.TEAM: (ConversationKind.STAFF, ConversationKind.CLIENT_CARE),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which of one's conversations a list shows. `search` finds words that begin a word of the title or of
-    a member's name."""
-
-    visibility: Visibility = Visibility.ACTIVE
-    which: Which = Which.ALL
-    search: str = ""
-
-
-EVERYTHING_ACTIVE = Filter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +74,8 @@ class Row:
     """The reader's blast that opened this thread (C5)."""
     answered: bool = False
     """Its client has written."""
+    former: tuple[Person, ...] = ()
+    """Who was in it and isn't any more: what they said keeps their name (C8)."""
     together: int = 0
     """In a list: the row stands for so many unanswered threads of that blast; 0: for itself."""
 
@@ -129,8 +90,8 @@ SELECT c.id, c.kind, c.organiser_id, c.wrapped_key, c.title_sealed, c.last_messa
     m.archived_at IS NOT NULL AS archived, m.muted,
     CASE WHEN c.organiser_id = $1 THEN c.blast_id END AS blast_id, c.answered,
     e.id AS last_id, e.author_id, e.sealed, e.deleted_at, x.id AS edit_id, x.sealed AS edit_sealed,
-    ARRAY(SELECT o.person_id FROM member o WHERE o.conversation_id = c.id AND o.removed_at IS NULL
-          ORDER BY o.joined_at, o.id) AS roster,
+    ARRAY(SELECT ROW(o.person_id, o.removed_at IS NULL) FROM member o WHERE o.conversation_id = c.id
+          ORDER BY o.joined_at, o.id) AS everybody,
     ARRAY(SELECT ROW(lm.person_id, l.hold, l.silenced, l.state = 'wanted') FROM leg l
           JOIN member lm ON lm.id = l.member_id
           WHERE l.conversation_id = c.id AND l.state <> 'ended'
@@ -192,7 +153,7 @@ async def list_for(
 
     where = _SHOWN[only.visibility].format(m="m")
     if only.which is not Which.ALL:
-        where += f" AND c.kind = ANY({given([kind.value for kind in _KINDS[only.which]])})"
+        where += f" AND c.kind = ANY({given([kind.value for kind in KINDS[only.which]])})"
     after = "true"
     if before is not None:
         at, conversation = before
@@ -280,12 +241,15 @@ async def _matching(tx: Transaction, keyring: Keyring, actor: PersonId, search: 
 
 
 async def _rows(tx: Transaction, keyring: Keyring, actor: PersonId, rows: Sequence[Any]) -> list[Row]:
-    persons = await people.get_many(tx, keyring, {PersonId(p) for row in rows for p in row["roster"]})
+    everybody = {PersonId(person) for row in rows for person, _ in row["everybody"]}
+    persons = await people.get_many(tx, keyring, everybody)
     return [_row(keyring, actor, row, persons) for row in rows]
 
 
 def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Person]) -> Row:
-    roster = [Member(persons[p], n) for n, p in enumerate(row["roster"]) if p in persons]
+    current = [person for person, is_in in row["everybody"] if is_in and person in persons]
+    former = dict.fromkeys(p for p, is_in in row["everybody"] if not is_in and p in persons)
+    roster = [Member(persons[person], n) for n, person in enumerate(current)]
     kind, organiser = ConversationKind(row["kind"]), PersonId(row["organiser_id"])
     own_title = _own_title(keyring, row)
     last = None
@@ -300,7 +264,8 @@ def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Pe
         row["archived"], row["muted"],
         tuple(PersonId(person) for person, _, silenced, _ in row["legs"] if silenced),
         tuple(PersonId(person) for person, _, _, wanted in row["legs"] if wanted),
-        row["blast_id"], row["answered"], row.get("together", 0),
+        row["blast_id"], row["answered"],
+        tuple(persons[p] for p in former if p not in current and p != actor), row.get("together", 0),
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ _ORDER = list(Step)
 
 
 def words(progress: Progress) -> tuple[str, ...]:
-    """For the members panel, in the order of what was done: ("Removed", "redacted 240 of 240", …)."""
+    """For the members panel, in the order of what was done: ("Removed", "240 of 240 messages taken back")."""
     if progress.keeps_copy:
         return ("Left by themselves", "what they had stays with them")
     said = ["Removed"]
@@ -94,9 +94,10 @@ def words(progress: Progress) -> tuple[str, ...]:
     if not progress.had_room:
         return (*said, "they had not received anything") if progress.step is Step.DONE else tuple(said)
     if progress.events is not None:
-        said.append(f"redacted {progress.redacted} of {progress.events}")
+        what = "message" if progress.events == 1 else "messages"
+        said.append(f"{progress.redacted} of {progress.events} {what} taken back")
     if reached > _ORDER.index(Step.KICK):
-        said.append("left")
+        said.append("out of the chat")
     if progress.devices_waiting:
         count = progress.devices_waiting
         if progress.step is Step.WAIT:
@@ -107,9 +108,9 @@ def words(progress: Progress) -> tuple[str, ...]:
     if progress.media_deleted:
         said.append(f"{progress.media_deleted} {'file' if progress.media_deleted == 1 else 'files'} deleted")
     if progress.step is Step.DONE:
-        said.append("purged")
+        said.append("gone")
     return tuple(said)
 
 
 def _devices(count: int) -> str:
-    return f"{count} {'device' if count == 1 else 'devices'}"
+    return f"{count} {'phone or computer' if count == 1 else 'phones or computers'}"

@@ -22,7 +22,9 @@ from portal import (
     choosing,
     files,
     how_to,
+    keeping,
     live,
+    members,
     problems,
     sign_in,
     starting,
@@ -54,7 +56,8 @@ def create_app(
         "passwords": Passwords(),
     }
     for blueprint in (
-        assets, sign_in, activation, chat, writing, choosing, starting, blasts, files, live, how_to,
+        assets, sign_in, activation, chat, writing, choosing, starting, blasts, members, keeping, files,
+        live, how_to,
     ):  # fmt: skip
         app.register_blueprint(blueprint.blueprint)
     api.install(app)

@@ -10,14 +10,15 @@ from quart import Blueprint, Response, g, request
 
 from bridge import archiving, blasts, conversations, people
 from bridge.blasts import Blast, Recipient
-from bridge.conversations import Visibility
 from bridge.database import Transaction, transaction
+from bridge.list_filters import Visibility
 from policies.content import preview
 from policies.vocabulary import Person, PersonId
-from portal import chat, present, reading, views
+from portal import chat, reading, views
 from portal.bodies import plain, words
 from portal.chat import html
 from portal.hub import hub
+from portal.naming import disc
 from portal.security import Answer, is_fragment, signed_in
 from portal.services import services
 from portal.templating import render
@@ -151,7 +152,7 @@ def _outcome(recipient: Recipient, person: Person) -> views.Outcome:
 
     def said(words: str, at: datetime | None = None, warn: bool = False) -> views.Outcome:
         return views.Outcome(
-            person.id, person.name.full, present.disc(person), words.format(name=name), at,
+            person.id, person.name.full, disc(person), words.format(name=name), at,
             recipient.conversation_id, warn,
         )  # fmt: skip
 

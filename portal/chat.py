@@ -9,9 +9,9 @@ from markupsafe import Markup
 from quart import Blueprint, Response, abort, g, redirect, request
 
 from bridge import conversations
-from bridge.conversations import Filter
 from bridge.database import transaction
 from bridge.errors import Invalid
+from bridge.list_filters import Filter
 from policies.vocabulary import ConversationId
 from portal import present, reading, views
 from portal.hub import hub

@@ -9,7 +9,11 @@ from collections.abc import Mapping, Sequence
 from bridge.timeline import DeliveryState as Delivery
 from bridge.timeline import Line, ReadMark
 from policies.vocabulary import Person, PersonId
+from portal.naming import listed
 from portal.views import DeliveryState, Mark, Seen
+
+FEW = 3
+"""Up to so many recipients are told one by one; of more, how many have seen it."""
 
 
 def mark(
@@ -19,11 +23,15 @@ def mark(
     holds: Mapping[PersonId, str],
 ) -> Mark:
     seen = _seen(line, reads, recipients)
-    if seen:
-        label = "Seen by " + " and ".join(one.name for one in seen)
-        return Mark(DeliveryState.SEEN, label, seen=seen)
+    failed = [d for d in line.deliveries if d.state == "failed"]
+    if seen and not failed:
+        label = f"Seen by {listed([one.name for one in seen])}"
+        many = len(recipients) > FEW
+        return Mark(
+            DeliveryState.SEEN, label, f"Seen by {len(seen)} of {len(recipients)}" if many else "", seen
+        )
     going = [d for d in line.deliveries if d.state in ("pending", "prepared")]
-    if failed := [d for d in line.deliveries if d.state == "failed"]:
+    if failed:
         words = f"Not delivered to {_names(failed, recipients)}"
         return Mark(
             DeliveryState.FAILED, words, f"{words}. Please send it again, or ask Client Care for help."
@@ -56,4 +64,4 @@ def _seen(line: Line, reads: Sequence[ReadMark], recipients: Mapping[PersonId, P
 
 def _names(deliveries: Sequence[Delivery], recipients: Mapping[PersonId, Person]) -> str:
     names = [recipients[d.person_id].name.full for d in deliveries if d.person_id in recipients]
-    return " and ".join(dict.fromkeys(names)) or "a member"
+    return listed(list(dict.fromkeys(names))) or "a member"

@@ -11,26 +11,22 @@ from markupsafe import Markup
 
 from bridge import conversations
 from bridge.attachments import State as FileState
-from bridge.conversations import Which
+from bridge.list_filters import Which
 from bridge.timeline import Line, Page, ReadMark
 from policies import access, notices
 from policies import content as contents
 from policies.access import Action
 from policies.content import Attachment, Location, Notice, Text
-from policies.vocabulary import ConversationKind, EntryId, EntryKind, Name, Person, PersonId, Role
-from portal import views
+from policies.vocabulary import ConversationKind, EntryId, EntryKind, Person, PersonId
+from portal import around, views
+from portal.around import Around
 from portal.bodies import map_link, plain, shown_kind, size_words, words
 from portal.marks import mark
+from portal.naming import ROLES, disc
 from portal.views import Disc
 
 SOMEBODY = "Somebody"
-ROLES = {
-    Role.CLIENT: "Client",
-    Role.THERAPIST: "Therapist",
-    Role.TEAM_MEMBER: "Team member",
-    Role.CLIENT_CARE: "Client Care",
-    Role.ADMINISTRATOR: "Administrator",
-}
+NOTHING_BESIDE = Around()
 _AUTOMATIC = {"welcome": "Welcome message", "auto_reply": "Automatic reply"}
 
 
@@ -39,16 +35,8 @@ def me(person: Person) -> views.Me:
     return views.Me(person.id, person.name.full, ROLES[person.role], disc(person), may_start)
 
 
-def disc(person: Person) -> Disc:
-    return Disc.of(person.id, _letters(person.name))
-
-
-def _letters(name: Name) -> str:
-    return name.initials.replace(".", "") or "?"
-
-
 def row(reader: Person, found: conversations.Row) -> views.Row:
-    state, warn = _row_state(found)
+    state, warn = around.row_state(found)
     if found.together:
         return _blast_row(found)
     return views.Row(
@@ -95,23 +83,6 @@ def _conversation_disc(found: conversations.Row) -> Disc:
     return Disc.of(found.id, "".join(word[:1].upper() for word in words) or "?")
 
 
-_ROW_STATES = {
-    "identity_changed": ("on hold", True),
-    "left": ("left the chat", True),
-    "no_device": ("waiting to sign in", False),
-}
-
-
-def _row_state(found: conversations.Row) -> tuple[str, bool]:
-    if found.closed:
-        return "closed", False
-    holds = {hold for _, hold in found.holds}
-    for hold, state in _ROW_STATES.items():
-        if hold in holds:
-            return state
-    return ("archived client", False) if found.has_archived_client else ("", False)
-
-
 def _preview(reader: Person, found: conversations.Row) -> str:
     if found.last is None:
         return "No messages yet"
@@ -119,7 +90,8 @@ def _preview(reader: Person, found: conversations.Row) -> str:
     if found.kind is ConversationKind.BLAST and found.has_own_title:
         return _blast_preview(found, own)
     several = len(found.others) > 1
-    author = next((p.name.first for p in found.others if p.id == found.last.author_id), None)
+    everybody = (*found.others, *found.former)
+    author = next((p.name.first for p in everybody if p.id == found.last.author_id), None)
     return contents.preview(plain(found.last.content), own=own, author=author if several else None)
 
 
@@ -135,11 +107,16 @@ class Reader:
     """Turns lines of one conversation into what one person of staff sees."""
 
     def __init__(
-        self, person: Person, found: conversations.Row, files: Mapping[EntryId, FileState] | None = None
+        self,
+        person: Person,
+        found: conversations.Row,
+        files: Mapping[EntryId, FileState] | None = None,
+        beside: Around = NOTHING_BESIDE,
     ) -> None:
         self.person = person
         self.found = found
-        self._people = {p.id: p for p in (*found.others, person)}
+        self._around = beside
+        self._people = {p.id: p for p in (*found.former, *found.others, person)}
         clients = [p for p in found.others if not p.role.is_staff]
         self.recipients = {p.id: p for p in (clients or found.others)}
         self._holds = dict(found.holds)
@@ -220,87 +197,40 @@ class Reader:
             height=content.height,
         )
 
-    def participants(self) -> tuple[views.Participant, ...]:
-        ordered = (self.person, *self.found.others)
-        return tuple(views.Participant(p.id, p.name.full, disc(p), self._what(p)) for p in ordered)
-
-    def _what(self, person: Person) -> str:
-        if person.id == self.person.id:
-            return f"{ROLES[person.role]} · You"
-        state = _MEMBER_STATES.get(self._holds.get(person.id, ""))
-        return f"{ROLES[person.role]} · {state}" if state else ROLES[person.role]
-
-    def banners(self) -> tuple[views.Banner, ...]:
-        found = []
-        for person_id, hold in self.found.holds:
-            banner = _BANNERS.get(hold)
-            if banner:
-                release = (
-                    self.name(person_id) if hold == "identity_changed" and self.found.is_organiser else ""
-                )
-                found.append(views.Banner(banner[0].format(person=self.name(person_id)), banner[1], release))
-        for person in self.found.others if self.found.has_archived_client else ():
-            if person.status == "archived":
-                words = f"{person.name.full} is archived. You can still write to each other here."
-                found.append(views.Banner(words))
-        if self.found.closed:
-            found.append(views.Banner("This conversation is closed. It can still be read."))
-        return tuple(found)
-
     def head(self) -> views.Talk:
         """Without its timeline: for the parts around it."""
         return self.talk(views.Timeline(()))
 
     def talk(self, timeline: views.Timeline, typing: tuple[str, ...] = ()) -> views.Talk:
-        clients = [p.name.full for p in self.found.others if not p.role.is_staff]
+        person, found = self.person, self.found
+        clients = around.clients_of(found)
         return views.Talk(
-            id=self.found.id,
-            title=self.found.title,
-            own_title=self.found.has_own_title,
-            disc=_conversation_disc(self.found),
-            state=self._state(clients),
-            may_rename=self.found.is_organiser,
-            may_post=not self.found.closed,
-            names=len(self.found.others) > 1,
-            participants=self.participants(),
+            id=found.id,
+            title=found.title,
+            own_title=found.has_own_title,
+            disc=_conversation_disc(found),
+            state=around.state(found),
+            may_rename=found.is_organiser,
+            silence=around.silence(found, self._around),
+            names=len(found.others) > 1,
+            participants=around.participants(person, found),
             timeline=timeline,
-            banners=self.banners(),
+            banners=around.banners(person, found, self._around),
             typing=typing,
             limit=contents.MAX_TEXT,
-            client=clients[0] if len(clients) == 1 else "",
+            client=clients[0].name.full if len(clients) == 1 else "",
+            removals=around.removals(found, self._around),
+            may_add=around.may(person, found, Action.ADD_MEMBER),
+            may_leave=around.may(person, found, Action.LEAVE),
+            may_close=around.may(person, found, Action.CLOSE),
+            archived=found.archived,
+            muted=found.muted,
         )
-
-    def _state(self, clients: Sequence[str]) -> str:
-        state = _row_state(self.found)[0]
-        if state:
-            return state.capitalize()
-        if self.found.kind is ConversationKind.BLAST and len(clients) == 1:
-            return f"Message blast to {clients[0]}" if self.found.has_own_title else "Message blast"
-        if len(clients) == 1:
-            return f"One-to-one with {clients[0]}" if self.found.has_own_title else "One-to-one"
-        return f"{len(self.found.others) + 1} members" if self.found.others else "Nobody else is here yet"
 
 
 _WARNINGS = frozenset(
     {"identity_changed", "undecryptable", "unreadable", "attachment_lost", "delivery_failed", "left_room"}
 )
-_MEMBER_STATES = {
-    "no_device": "hasn’t signed in to chat yet",
-    "identity_changed": "on hold",
-    "left": "left the chat in their app",
-}
-_BANNERS = {
-    "no_device": (
-        "{person} hasn’t signed in to chat yet. Your messages are kept, and reach them when they do.",
-        False,
-    ),
-    "identity_changed": (
-        "{person}’s security details have changed, as after a reinstalled app. Please check with them, for "
-        "example by phone, that it was them. Until you release it, nothing is sent to them.",
-        True,
-    ),
-    "left": ("{person} left this chat in their app. Your messages wait until they come back.", True),
-}
 _UNREADABLE = Markup("This message can’t be opened. It has been noted for the operator.")
 
 

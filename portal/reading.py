@@ -11,13 +11,13 @@ from uuid import UUID
 from werkzeug.exceptions import BadRequest
 
 from bridge import attachments, conversations, timeline
-from bridge.conversations import EVERYTHING_ACTIVE, Filter
 from bridge.database import Transaction
+from bridge.list_filters import EVERYTHING_ACTIVE, Filter
 from bridge.sealing import Keyring
 from bridge.timeline import Page
 from policies.content import Attachment
 from policies.vocabulary import ConversationId, EntryId, Person
-from portal import present, views
+from portal import around, present, views
 from portal.present import Reader
 
 PAGE = 50
@@ -61,7 +61,14 @@ def _cursor(before: str) -> tuple[datetime, ConversationId] | None:
 async def talk(tx: Transaction, keyring: Keyring, reader: Person, conversation: ConversationId) -> views.Talk:
     """The open conversation with its latest page. Raises NotFound."""
     found = await conversations.one(tx, keyring, reader.id, conversation)
-    return Reader(reader, found).talk(await _page(tx, keyring, reader, found))
+    beside = await around.gather(tx, keyring, reader, found)
+    return Reader(reader, found, beside=beside).talk(await _page(tx, keyring, reader, found))
+
+
+async def head(tx: Transaction, keyring: Keyring, reader: Person, found: conversations.Row) -> views.Talk:
+    """Without its timeline: for the parts around it."""
+    beside = await around.gather(tx, keyring, reader, found)
+    return Reader(reader, found, beside=beside).head()
 
 
 async def older(

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from bridge import conversations, following
-from bridge.conversations import Visibility
 from bridge.database import Pool, Transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification
+from bridge.list_filters import Visibility
 from bridge.sealing import Keyring
 from policies.vocabulary import ConversationId, EntryId, Person, PersonId
 from portal import present, reading
@@ -199,11 +199,13 @@ class Page:
             changes += [("drop", where, str(line)) for line in gone]
         reader = present.Reader(self._person, found)
         if noted.around:
-            talk = reader.head()
+            talk = await reading.head(tx, self._keyring, self._person, found)
             changes += [
                 ("part", where, "talk-name", self._part("title", talk=talk)),
                 ("part", where, "banners", self._part("banners", talk=talk)),
                 ("part", where, "members", self._part("members", talk=talk)),
+                ("part", where, "talk-tools", self._part("tools", talk=talk)),
+                ("composer", where, talk.silence, self._part("composer", talk=talk)),
             ]
         if noted.typing:
             names = tuple(reader.name(person) for person in self._typing)

@@ -177,11 +177,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """A line over the timeline that stays until it no longer holds; ``release`` names a person to release."""
+    """A line over the timeline that stays until it no longer holds; ``release`` names whom to release."""
 
     words: str
     warn: bool = False
     release: str = ""
+    unarchive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,22 @@ class Participant:
     name: str
     disc: Disc
     what: str
+    may_remove: bool = False
+    may_invite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Somebody's copy on its way back. ``part``: so much of so much, while it is being taken back."""
+
+    name: str
+    disc: Disc
+    words: tuple[str, ...]
+    at: datetime
+    done_at: datetime | None
+    part: tuple[int, int] | None = None
+    stuck: bool = False
+    """It didn't work this time; it is tried again by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +219,8 @@ class Talk:
     disc: Disc
     state: str
     may_rename: bool
-    may_post: bool
+    silence: str
+    """Why nothing can be written now, empty where it can."""
     names: bool
     """Say who wrote each message: only where more than two take part."""
     participants: tuple[Participant, ...]
@@ -211,6 +229,12 @@ class Talk:
     typing: tuple[str, ...] = ()
     limit: int = 5000
     client: str = ""
+    removals: tuple[Removal, ...] = ()
+    may_add: bool = False
+    may_leave: bool = False
+    may_close: bool = False
+    archived: bool = False
+    muted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from bridge import archiving, blasts, conversations, messages, participants, roster
-from bridge.conversations import Filter, Row, Visibility, Which
+from bridge.conversations import Row
 from bridge.database import Pool, transaction
 from bridge.errors import NotFound
+from bridge.list_filters import EVERYTHING_ACTIVE, Filter, Visibility, Which
 from policies.content import Text
 from policies.vocabulary import ConversationId, ConversationKind, Person, Role
 from tests.support.people import keyring, make
@@ -49,7 +50,9 @@ class Practice:
                 )
             )[0]
 
-    async def group(self, *others: Person, kind: ConversationKind = ConversationKind.COMMUNITY) -> ConversationId:
+    async def group(
+        self, *others: Person, kind: ConversationKind = ConversationKind.COMMUNITY
+    ) -> ConversationId:
         async with transaction(self.pool) as tx:
             return await roster.start(
                 tx, KEYS, actor=self.sara.id, kind=kind, others=[p.id for p in others], told=True, at=self.now
@@ -61,7 +64,9 @@ class Practice:
                 tx, KEYS, author=author.id, conversation=conversation, content=Text(text), at=self.now
             )
 
-    async def archive(self, conversation: ConversationId, who: Person | None = None, away: bool = True) -> bool:
+    async def archive(
+        self, conversation: ConversationId, who: Person | None = None, away: bool = True
+    ) -> bool:
         async with transaction(self.pool) as tx:
             return await archiving.archive(
                 tx, actor=(who or self.sara).id, conversation=conversation, at=self.now, away=away
@@ -78,11 +83,11 @@ class Practice:
                 if not await blasts.next_recipient(tx, KEYS, at=self.now):
                     return made
 
-    async def rows(self, only: Filter = Filter(), who: Person | None = None) -> list[Row]:
+    async def rows(self, only: Filter = EVERYTHING_ACTIVE, who: Person | None = None) -> list[Row]:
         async with transaction(self.pool) as tx:
             return await conversations.list_for(tx, KEYS, (who or self.sara).id, only=only)
 
-    async def titles(self, only: Filter = Filter(), who: Person | None = None) -> list[str]:
+    async def titles(self, only: Filter = EVERYTHING_ACTIVE, who: Person | None = None) -> list[str]:
         return [row.title for row in await self.rows(only, who)]
 
 

@@ -36,25 +36,33 @@ def test_devices_are_looked_at_often_at_first() -> None:
 
 def test_the_panel_tells_each_step_as_it_happens() -> None:
     assert words(Progress(Step.REDACT)) == ("Removed",)
-    assert words(Progress(Step.REDACT, events=240, redacted=80)) == ("Removed", "redacted 80 of 240")
+    assert words(Progress(Step.REDACT, events=240, redacted=80)) == (
+        "Removed",
+        "80 of 240 messages taken back",
+    )
     waiting = Progress(Step.WAIT, events=240, redacted=240, kicked_at=KICKED, devices_waiting=1)
-    assert words(waiting) == ("Removed", "redacted 240 of 240", "left", "waiting for 1 device")
+    assert words(waiting) == (
+        "Removed",
+        "240 of 240 messages taken back",
+        "out of the chat",
+        "waiting for 1 phone or computer",
+    )
 
 
 def test_at_the_end_it_is_said_what_a_device_that_was_away_may_still_hold() -> None:
     done = Progress(Step.DONE, events=3, redacted=3, kicked_at=KICKED, devices_waiting=2, media_deleted=1)
     assert words(done) == (
         "Removed",
-        "redacted 3 of 3",
-        "left",
-        "2 devices have not been online and may still show what was loaded before",
+        "3 of 3 messages taken back",
+        "out of the chat",
+        "2 phones or computers have not been online and may still show what was loaded before",
         "1 file deleted",
-        "purged",
+        "gone",
     )
 
 
 def test_without_devices_that_lag_behind_nothing_is_said_of_them() -> None:
-    assert words(Progress(Step.DONE, events=0, devices_waiting=0))[-2:] == ("left", "purged")
+    assert words(Progress(Step.DONE, events=0, devices_waiting=0))[-2:] == ("out of the chat", "gone")
 
 
 def test_who_left_by_themselves_keeps_what_they_had() -> None:

@@ -1,6 +1,7 @@
 // Puts the page together: what happens on load, and each time a conversation is put in place.
 
 import { $, $$, isPhone, signInAgain, toast } from "./dom.js";
+import "./asks.js";
 import "./blast.js";
 import { enterComposer } from "./composer.js";
 import "./dialogs.js";

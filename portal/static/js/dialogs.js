@@ -78,7 +78,7 @@ document.addEventListener("click", async (event) => {
     const { name, release } = button.dataset;
     const yes = await confirm({
       title: `Send to ${name} again?`,
-      words: `${name} has set up encryption anew, for example with a new phone. If you are not sure that it is really them, ask them by phone first. What has been waiting goes out as soon as you release it.`,
+      words: `The app of ${name} was set up anew, for example on a new phone. If you are not sure that it is really them, ask them by phone first. What has been waiting goes out as soon as you release it.`,
       verb: "Release",
     });
     if (yes) await act(release, () => toast(`Released. What was waiting for ${name} is on its way.`));

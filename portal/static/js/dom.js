@@ -35,11 +35,24 @@ export function signInAgain() {
   location.assign(`/sign-in?ended=1&next=${encodeURIComponent(location.pathname)}`);
 }
 
-/** A line at the foot of the page that goes by itself. */
-export function toast(words) {
+/** A line at the foot of the page that goes by itself; `verb` and `act`: what can be done about it. */
+export function toast(words, { verb, act } = {}) {
   const line = document.createElement("div");
   line.className = "toast";
-  line.textContent = words;
+  const said = document.createElement("span");
+  said.textContent = words;
+  line.append(said);
+  if (verb) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button is-small";
+    button.textContent = verb;
+    button.addEventListener("click", () => {
+      line.remove();
+      act();
+    });
+    line.append(button);
+  }
   $("#toasts").append(line);
-  setTimeout(() => line.remove(), 7000);
+  setTimeout(() => line.remove(), verb ? 12_000 : 7000);
 }

@@ -1,6 +1,7 @@
 // The keys of the page. None of them while typing, except Esc and Ctrl+Enter.
 
 import { $ } from "./dom.js";
+import { archiveOpen } from "./asks.js";
 import { stopReply } from "./composer.js";
 import { closeTop, open } from "./dialogs.js";
 import { step } from "./list.js";
@@ -10,6 +11,7 @@ const keys = {
   "/": () => $("#search").focus(),
   j: () => step(1),
   k: () => step(-1),
+  e: archiveOpen,
   u: () => step(1, true),
   "?": () => open("keys-dialog"),
 };

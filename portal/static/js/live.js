@@ -2,6 +2,7 @@
 // the page asks for what it missed by itself: nothing is left out, nothing stands twice.
 
 import { openBlast } from "./blast.js";
+import { enterComposer } from "./composer.js";
 import { $, isPhone, request, signInAgain } from "./dom.js";
 import { forgetRow, putRow, refreshList } from "./list.js";
 import { run } from "./sending.js";
@@ -67,7 +68,15 @@ const changes = {
   },
   part(conversation, id, html) {
     const here = conversation === openConversation() && document.getElementById(id);
-    if (here && !here.querySelector("input")) htmx.swap({ text: html, target: here, swap: "outerMorph", sourceElement: here });
+    if (!here || here.querySelector("input:not([type=checkbox])")) return;
+    htmx.swap({ text: html, target: here, swap: "outerMorph", sourceElement: here });
+    document.dispatchEvent(new CustomEvent("ruh:part", { detail: id }));
+  },
+  composer(conversation, silence, html) {
+    const here = conversation === openConversation() && $("#composer-area");
+    if (!here || (silence ? $("#composer-silence span", here)?.textContent === silence : $("#composer", here))) return;
+    here.outerHTML = html;
+    enterComposer();
   },
   drop(conversation, id) {
     if (conversation === openConversation()) document.getElementById(`m-${id}`)?.remove();
