@@ -66,13 +66,9 @@ class Ledger:
         """Everything is in both places exactly once, in order, readable: at the latest after `seconds`."""
         try:
             await until(self._journal_agrees, seconds=seconds, what="the journal")
-            await self.check_app(self.talk.app, self.written, seconds)
         except AssertionError as missing:
-            app = await shown(self.talk.app, self.talk.room, await self.talk.face())
-            journal = await self._journalled()
-            raise AssertionError(
-                f"{missing}\n{journal=}\nexpected={self.sent}\n{app=}\nexpected={self.written}"
-            ) from None
+            raise AssertionError(f"{missing}\n{await self._journalled()}\nexpected={self.sent}") from None
+        await self.check_app(self.talk.app, self.written, seconds)
         open_ones = await self.talk.world.pool.fetchval(
             "SELECT count(*) FROM delivery d JOIN leg l ON l.id = d.leg_id WHERE l.conversation_id = $1"
             " AND d.state NOT IN ('sent', 'origin', 'cancelled')",
@@ -90,7 +86,11 @@ class Ledger:
             seen = await shown(app, self.talk.room, face)
             return (seen[-len(expected) :] if only_last else seen) == expected
 
-        await app.wait_until(agrees, seconds, "the same in the app")
+        try:
+            await app.wait_until(agrees, seconds, "the same in the app")
+        except AssertionError as missing:
+            seen = await shown(app, self.talk.room, face)
+            raise AssertionError(f"{missing}\n{seen=}\n{expected=}") from None
 
     async def _journalled(self) -> list[str]:
         lines = await self.talk.world.lines(self.talk.therapist, self.talk.conversation)

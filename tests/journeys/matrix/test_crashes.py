@@ -11,7 +11,7 @@ import pytest_asyncio
 from appservice.faults import POINTS
 from tests.journeys.ledger import Ledger
 from tests.journeys.talk import a_talk
-from tests.journeys.world import PATIENCE, World, text
+from tests.journeys.world import PATIENCE, World, text, until
 
 # The first time a process comes to the place, or the third: with others before and behind it.
 AT_WORK = [
@@ -61,6 +61,8 @@ async def test_killed_while_sharing_keys_every_device_reads_on(town: Town, point
     ledger = town.ledgers[0]
     doomed = await town.world.restart(RUH_FAULT=point)
     phone = await town.world.nio(ledger.talk.client)
+    known = "SELECT true FROM crypto_device WHERE device_id = $1"
+    await until(lambda: town.world.pool.fetchval(known, phone.device_id), what="the news of the phone")
     before = len(ledger.written)
     await ledger.exchange(3)
     await dies(doomed)
