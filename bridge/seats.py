@@ -5,6 +5,7 @@ large group a mask joins a leg when its client first speaks.
 """
 
 import secrets
+import time
 from base64 import b32encode
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -35,7 +36,8 @@ async def join_roster(
     tx: Transaction, conversation: ConversationId, person: PersonId, at: datetime
 ) -> MemberId:
     """A member from now on: they may have what comes after the journal's last entry (C12)."""
-    member = MemberId(uuid4())
+    # Several join in one instant: their ids keep the order that they joined in.
+    member = MemberId(UUID(int=time.time_ns() << 64 | secrets.randbits(64)))
     await tx.execute(
         "INSERT INTO member"
         " (id, conversation_id, person_id, joined_at, joined_seq, last_message_at, read_seq)"
