@@ -15,7 +15,7 @@ from bridge import audit, messages, revocations, roster
 from bridge.database import Pool, transaction
 from bridge.errors import NotAllowed, NotFound
 from policies.content import Text
-from policies.removal import Step
+from policies.removal import Progress, Step
 from policies.vocabulary import ConversationId, LegId, Person
 from tests.appservice.rooms import CIPHERTEXT, Stage, a_stage
 from tests.clients.raw import Raw
@@ -55,8 +55,13 @@ class Chat:
     async def remove(self) -> None:
         await self.stage.remove(self.therapist, self.conversation, self.amina)
 
-    async def words(self) -> tuple[str, ...]:
-        return (await self.stage.progress(self.therapist, self.conversation)).words
+    async def progress(self) -> Progress:
+        """As the members panel has it."""
+        return (await self.stage.progress(self.therapist, self.conversation)).progress
+
+    async def counts(self) -> tuple[int, int | None]:
+        progress = await self.progress()
+        return progress.redacted, progress.events
 
     async def recorded(self) -> list[dict[str, Any]]:
         async with transaction(self.stage.pool) as tx:
@@ -90,7 +95,7 @@ async def test_every_word_in_the_room_is_taken_back_whoever_said_it(stage: Stage
     await stage.revoke(until=Step.KICK)
     assert await contents(amina, room, [*ours, *theirs]) == [{}] * 7
     assert await contents(amina, room, [taken_back]) == [{"redacts": gone}]
-    assert (await chat.words())[1] == "redacted 8 of 8"
+    assert await chat.counts() == (8, 8)
 
 
 async def test_the_words_go_before_the_client_is_put_out_so_that_their_app_hears_of_it(stage: Stage) -> None:
@@ -116,7 +121,7 @@ async def test_the_newest_words_go_first(stage: Stage, monkeypatch: pytest.Monke
     await revoke.work_due(stage.context)
     left = [bool(content) for content in await contents(amina, room, said)]
     assert left == [True, True, False, False, False, False]
-    assert (await chat.words())[1] == "redacted 4 of 6"
+    assert await chat.counts() == (4, 6)
 
 
 async def test_afterwards_the_old_token_gets_nothing(stage: Stage) -> None:
@@ -171,7 +176,7 @@ async def test_each_step_is_recorded_with_its_counts(stage: Stage) -> None:
     assert recorded[0] | {"leg": ""} == {"step": "redact", "leg": "", "events": 3, "redacted": 3}
     assert recorded[1]["parting"] == "put_out"
     assert recorded[-1]["devices_waiting"] == 1
-    assert (await chat.words())[-1] == "purged"
+    assert (await chat.progress()).step is Step.DONE
 
 
 async def test_what_the_client_writes_meanwhile_goes_too(stage: Stage) -> None:
@@ -183,7 +188,7 @@ async def test_what_the_client_writes_meanwhile_goes_too(stage: Stage) -> None:
     late = (await amina.send(room, "m.room.encrypted", CIPHERTEXT)).must()["event_id"]
     await stage.revoke(until=Step.WAIT)
     assert await contents(amina, room, [late]) == [{}]
-    assert (await chat.words())[1] == "redacted 3 of 3"
+    assert await chat.counts() == (3, 3)
     assert not (await amina.send(room, "m.room.encrypted", CIPHERTEXT)).ok
 
 
@@ -203,7 +208,7 @@ async def test_the_files_of_the_room_are_gone(stage: Stage) -> None:
         for mxc in (ours, theirs, kept)
     ]
     assert status == [404, 404, 200]
-    assert "2 files deleted" in await chat.words()
+    assert (await chat.progress()).media_deleted == 2
 
 
 async def test_a_file_that_the_journal_still_wants_is_fetched_first(stage: Stage) -> None:
@@ -262,7 +267,7 @@ async def test_a_client_without_devices_is_not_waited_for(stage: Stage) -> None:
     chat = await Chat.made(stage)
     await chat.remove()
     await stage.revoke()
-    assert (await chat.words())[-2:] == ("left", "purged")
+    assert (await chat.progress()).devices_waiting == 0
 
 
 async def test_a_device_that_is_off_is_waited_for_until_it_asks(stage: Stage) -> None:
@@ -273,7 +278,6 @@ async def test_a_device_that_is_off_is_waited_for_until_it_asks(stage: Stage) ->
     await stage.revoke(until=Step.WAIT)
     await look(chat)
     assert await waiting(chat) == ("wait", 1)
-    assert "waiting for 1 device" in await chat.words()
     assert await stage.exists(room)
 
     await stage.phone(chat.amina, seen_at=datetime.now(UTC) + timedelta(minutes=3))
@@ -292,10 +296,8 @@ async def test_at_the_deadline_the_room_goes_and_it_is_said_who_may_still_hold_s
     await stage.revoke(until=Step.WAIT)
     await stage.pool.execute("UPDATE revocation SET wait_until = now()")
     await stage.revoke()
-    assert (await chat.words())[-2:] == (
-        "1 device has not been online and may still show what was loaded before",
-        "purged",
-    )
+    progress = await chat.progress()
+    assert (progress.step, progress.devices_waiting) == (Step.DONE, 1)
 
 
 async def test_whose_account_is_gone_is_not_waited_for(stage: Stage) -> None:
@@ -347,9 +349,9 @@ async def test_a_crash_between_two_steps_loses_and_doubles_nothing(
         assert steps == ["kick"]
         return
     assert steps == ["redact", "kick", "wait", "media", "purge"]
-    assert (await chat.words())[1] == "redacted 5 of 5"
+    assert await chat.counts() == (5, 5)
     assert (await chat.recorded())[1]["parting"] == "put_out"
-    assert "1 file deleted" in await chat.words()
+    assert (await chat.progress()).media_deleted == 1
     assert set(await contents(amina, room, said)) <= {403, 404}
     assert not await stage.exists(room)
 
@@ -372,7 +374,7 @@ async def test_a_homeserver_that_is_away_is_asked_again(stage: Stage) -> None:
     assert row["attempts"] >= 9
     stage.context = replace(whole, removal_patience=timedelta(0))
     await stage.revoke()
-    assert (await chat.words())[1] == "redacted 3 of 3"
+    assert await chat.counts() == (3, 3)
 
 
 async def test_one_event_that_cannot_be_redacted_does_not_hold_up_the_rest(stage: Stage) -> None:
@@ -390,7 +392,7 @@ async def test_one_event_that_cannot_be_redacted_does_not_hold_up_the_rest(stage
     await chat.remove()
     stage.patient_for(timedelta(0))
     await stage.revoke()
-    assert (await chat.words())[1] == "redacted 2 of 3"
+    assert await chat.counts() == (2, 3)
     assert (await chat.recorded())[0]["refused"] == "M_FORBIDDEN"
     assert not await stage.exists(room)
 
@@ -425,7 +427,7 @@ async def test_one_clients_trouble_holds_nobody_else_up(stage: Stage) -> None:
     await other.remove()
     for _ in range(20):
         await look(chat)
-    assert (await other.words())[-1] == "purged"
+    assert (await other.progress()).step is Step.DONE
     row = await stage.pool.fetchrow("SELECT step, error FROM revocation WHERE step <> 'done'")
     assert row is not None
     assert (row["step"], row["error"]) == ("kick", "internal_KeyError")
@@ -459,7 +461,8 @@ async def test_who_is_removed_before_their_room_is_made_never_gets_one(stage: St
     await legs.bring_all(stage.context)
     await stage.revoke()
     assert (await stage.leg(chat.conversation, chat.amina))["room_id"] is None
-    assert await chat.words() == ("Removed", "they had not received anything")
+    progress = await chat.progress()
+    assert (progress.step, progress.had_room) == (Step.DONE, False)
 
 
 # By themselves
@@ -474,7 +477,8 @@ async def test_who_leaves_by_themselves_keeps_what_they_had_and_we_go(stage: Sta
     await stage.revoke()
     assert await contents(amina, room, said) == [CIPHERTEXT] * 2
     assert not {"join", "invite"} & set((await stage.memberships(room)).values())
-    assert await chat.words() == ("Left by themselves", "what they had stays with them")
+    progress = await chat.progress()
+    assert (progress.step, progress.keeps_copy, progress.events) == (Step.DONE, True, None)
 
 
 async def test_who_left_their_room_earlier_and_is_removed_then_is_not_waited_for(stage: Stage) -> None:
@@ -487,7 +491,7 @@ async def test_who_left_their_room_earlier_and_is_removed_then_is_not_waited_for
     await stage.revoke()
     assert (await chat.recorded())[1]["parting"] == "left_before"
     # Neither the phone nor the device that left hears of what is done to the room now.
-    assert "2 devices have not been online and may still show what was loaded before" in await chat.words()
+    assert (await chat.progress()).devices_waiting == 2
     assert set(await contents(amina, room, said)) <= {403, 404}
 
 

@@ -11,7 +11,7 @@ from bridge import audit, participants, revocations, roster
 from bridge.database import Pool, transaction
 from bridge.errors import NotAllowed, NotFound
 from bridge.revocations import Work
-from policies.removal import Parting, Step
+from policies.removal import Parting, Progress, Step
 from policies.vocabulary import ConversationId, ConversationKind, LegId, Person, Role
 from tests.bridge.test_rosters import KEYS, NOW, Practice
 from tests.support.people import make
@@ -61,10 +61,11 @@ class Removal:
             revocations.parted, Parting.PUT_OUT, at=NOW, patience=timedelta(days=7), devices=devices
         )
 
-    async def told(self) -> tuple[str, ...]:
+    async def told(self) -> Progress:
+        """What the members panel has."""
         async with transaction(self.pool) as tx:
             found = await revocations.of_conversation(tx, self.practice.therapist.id, self.group)
-        return found[0].words
+        return found[0].progress
 
     async def counts(self) -> tuple[int | None, int]:
         progress = (await self.work()).progress
@@ -85,14 +86,15 @@ async def test_nobody_outside_and_no_client_sees_who_was_removed(pool: Pool) -> 
 
 async def test_the_panel_tells_how_far_it_is(pool: Pool) -> None:
     removal = await Removal.of_one(pool)
-    assert await removal.told() == ("Removed",)
+    assert await removal.told() == Progress(Step.REDACT)
     await removal.do(revocations.counted, 240, "newest")
     await removal.do(revocations.went_back, 40, "older")
-    assert await removal.told() == ("Removed", "redacted 40 of 240")
+    assert await removal.told() == Progress(Step.REDACT, events=240, redacted=40)
     await removal.do(revocations.went_back, 200, None)
     await removal.put_out()
     await removal.do(revocations.still_waiting, 2, timedelta(seconds=20))
-    assert await removal.told() == ("Removed", "redacted 240 of 240", "left", "waiting for 2 devices")
+    told = await removal.told()
+    assert (told.step, told.redacted, told.devices_waiting) == (Step.WAIT, 240, 2)
 
 
 async def test_after_a_crash_the_room_is_the_truth(pool: Pool) -> None:
