@@ -97,8 +97,9 @@ async def command(
     if command is Command.HELP:
         members = await roster.members(tx, keyring, conversation)
         names = naming.shown_names(members, naming.Audience.CLIENT)
-        others = [names[m.person.id] for m in members if m.is_current and m.person.id != person]
-        words = commands.help_among(others, practice)
+        others = [m.person for m in members if m.is_current and m.person.id != person]
+        others.sort(key=lambda other: (not other.role.is_staff, names[other.id]))
+        words = commands.help_among([names[other.id] for other in others], practice)
     else:
         words = await _start_elsewhere(tx, keyring, person, conversation, practice, at)
     await _answer(tx, keyring, person, conversation, words, at)
