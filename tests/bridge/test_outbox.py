@@ -72,9 +72,10 @@ async def test_a_deletion_knows_all_events_of_the_message_its_edits_first(thread
     await sent(thread, "$one")
     await sent(thread, "$two")
     await thread.act(messages.delete, author=thread.therapist.id, entry=said.entry_id)
+    (deletion,) = await items(thread)
     async with transaction(thread.pool) as tx:
-        events = [event for _, event in await outbox.events_about(tx, thread.leg, said.entry_id)]
-    assert events == ["$two", "$one"]
+        about = await outbox.events_about(tx, thread.leg, said.entry_id, deletion.id)
+    assert [event for _, event in about] == ["$two", "$one"]
 
 
 async def test_a_reaction_to_the_clients_message_knows_their_event(thread: Thread) -> None:
