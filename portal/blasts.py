@@ -71,10 +71,10 @@ async def _shown(tx: Transaction, blast: UUID) -> views.Blast:
     found = await blasts.of(tx, keyring, actor=g.me.id, blast=blast)
     persons = await people.get_many(tx, keyring, {recipient.client for recipient in found.recipients})
     row = await conversations.of_blast(tx, keyring, g.me.id, blast, Visibility.ALL)
-    return shown(found, persons, archived=row is not None and row.archived)
+    return shown(found, persons, archived=row.archived if row else None)
 
 
-def shown(found: Blast, persons: dict[PersonId, Person], *, archived: bool = False) -> views.Blast:
+def shown(found: Blast, persons: dict[PersonId, Person], *, archived: bool | None = None) -> views.Blast:
     running = found.state == "running"
     outcomes = [_outcome(recipient, persons[recipient.client]) for recipient in found.recipients]
     count = len(outcomes)

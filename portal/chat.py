@@ -3,6 +3,7 @@
 The address names the conversation by id and says nothing else; searches travel in a body, not in an address.
 """
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from markupsafe import Markup
@@ -11,7 +12,7 @@ from quart import Blueprint, Response, abort, g, redirect, request
 from bridge import conversations
 from bridge.database import transaction
 from bridge.errors import Invalid
-from bridge.list_filters import Filter
+from bridge.list_filters import EVERYTHING_ACTIVE, Filter, Visibility, Which
 from policies.vocabulary import ConversationId
 from portal import present, reading, views
 from portal.hub import hub
@@ -20,6 +21,12 @@ from portal.services import services
 from portal.templating import render
 
 blueprint = Blueprint("chat", __name__)
+
+_VISIBILITIES = ((Visibility.ACTIVE, "Active"), (Visibility.ARCHIVED, "Archived"), (Visibility.ALL, "All"))
+_WHICH = (
+    (Which.ALL, "All kinds"), (Which.ONE_TO_ONE, "One-to-one"), (Which.COMMUNITY, "Community"),
+    (Which.TEAM, "Team"),
+)  # fmt: skip
 
 
 def html(body: Markup, status: int = 200) -> Response:
@@ -70,7 +77,9 @@ def whole(
         csrf=g.session.csrf,
         rows=rows.rows,
         more=rows.more,
-        query="",
+        only=EVERYTHING_ACTIVE,
+        visibilities=_VISIBILITIES,
+        kinds=_WHICH,
         open_id=talk.id if talk else blast.id if blast else None,
         talk=talk,
         blast=blast,
@@ -83,11 +92,21 @@ def whole(
 @signed_in
 async def rows() -> Response:
     given, wired = await request.form, services()
-    query, before = given.get("query", "")[:100], given.get("before", "")
+    only, before = _filter(given), given.get("before", "")
     async with transaction(wired.pool) as tx:
-        found = await reading.rows(tx, wired.keyring, g.me, only=Filter(search=query), before=before)
+        found = await reading.rows(tx, wired.keyring, g.me, only=only, before=before)
     template = "parts/more_rows.html" if before else "parts/rows.html"
-    return html(render(template, rows=found.rows, more=found.more, query=query, open_id=None))
+    return html(render(template, rows=found.rows, more=found.more, only=only, open_id=None))
+
+
+def _filter(given: Mapping[str, str]) -> Filter:
+    """What no page of ours asked for is a bad request."""
+    try:
+        visibility = Visibility(given.get("visibility", Visibility.ACTIVE))
+        which = Which(given.get("which", Which.ALL))
+    except ValueError:
+        abort(400)
+    return Filter(visibility, which, given.get("query", "")[:100])
 
 
 @blueprint.get("/chat/<uuid:conversation>/older")

@@ -71,7 +71,9 @@ class _Socket:
     async def run(self) -> None:
         conversation = identity(websocket.args.get("conversation", ""))
         self._page.show(
-            ConversationId(conversation) if conversation else None, blast="blast" in websocket.args
+            ConversationId(conversation) if conversation else None,
+            blast="blast" in websocket.args,
+            archived="archived" in websocket.args,
         )
         self._hub.join(self._page, websocket.args.get("mark", ""))
         try:
@@ -115,7 +117,9 @@ class _Socket:
     async def _opened(self, said: dict[str, Any]) -> None:
         conversation = identity(str(said["open"] or ""))
         self._page.show(
-            ConversationId(conversation) if conversation else None, blast=bool(said.get("blast"))
+            ConversationId(conversation) if conversation else None,
+            blast=bool(said.get("blast")),
+            archived=bool(said.get("archived")),
         )
         self._hub.catch_up(self._page, str(said.get("mark", "")))
 

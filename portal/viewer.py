@@ -25,6 +25,8 @@ TYPING_LASTS = 30.0
 EVERYTHING = 2**62
 _MOVES_ROW = frozenset({Change.ENTRY, Change.ATTACHMENT, Change.CONVERSATION})
 _MOVES_BLAST = frozenset({Change.BLAST, Change.DELIVERY, Change.RECEIPT, Change.ENTRY, Change.CONVERSATION})
+_PARTS = {"talk-name": "title", "banners": "banners", "members": "members", "talk-tools": "tools"}
+"""Where on the page each template goes."""
 ChangeSaid = tuple[str, ...]
 
 
@@ -65,15 +67,19 @@ class Page:
         self._templates = templates
         self.open: ConversationId | None = None
         self._shows_blast = False
+        self._archived = False
+        """What the page says of the open conversation; a client's message brings it back."""
         self.changed = asyncio.Event()
         self._noted = Noted()
         self._typing: dict[PersonId, float] = {}
         self._going: set[EntryId] = set()
         self._reads: dict[PersonId, int] | None = None
 
-    def show(self, conversation: ConversationId | None, *, blast: bool = False) -> None:
+    def show(
+        self, conversation: ConversationId | None, *, blast: bool = False, archived: bool = False
+    ) -> None:
         """The page has put this conversation in place, or a blast."""
-        self.open, self._shows_blast = conversation, blast
+        self.open, self._shows_blast, self._archived = conversation, blast, archived
         self._typing, self._going, self._reads = {}, set(), None
         self._noted = Noted(again=self._noted.again, rows=self._noted.rows)
         self.changed.set()
@@ -154,7 +160,7 @@ class Page:
         if noted.again:
             self._reads = None
             await self._look(tx, conversation)
-            return [("again",)]
+            return [("again",), *(await self._again(tx, conversation) if conversation else ())]
         changes: list[ChangeSaid] = []
         for row in noted.rows | ({conversation} if conversation and noted.in_open else set()):
             try:
@@ -171,6 +177,14 @@ class Page:
         if conversation and self._reads is None:
             await self._look(tx, conversation)
         return changes
+
+    async def _again(self, tx: Transaction, conversation: ConversationId) -> list[ChangeSaid]:
+        """The list and the lines are asked for by the page; what stands around them comes at once."""
+        try:
+            found = await conversations.one(tx, self._keyring, self.person_id, conversation)
+        except NotFound:
+            return [("gone", str(conversation))]
+        return await self._around(tx, found)
 
     async def _row(self, tx: Transaction, found: conversations.Row) -> list[ChangeSaid]:
         """Its row; the unanswered threads of a blast are one row together."""
@@ -198,19 +212,22 @@ class Page:
             gone = lines - {line.id for line in shown}
             changes += [("drop", where, str(line)) for line in gone]
         reader = present.Reader(self._person, found)
-        if noted.around:
-            talk = await reading.head(tx, self._keyring, self._person, found)
-            changes += [
-                ("part", where, "talk-name", self._part("title", talk=talk)),
-                ("part", where, "banners", self._part("banners", talk=talk)),
-                ("part", where, "members", self._part("members", talk=talk)),
-                ("part", where, "talk-tools", self._part("tools", talk=talk)),
-                ("composer", where, talk.silence, self._part("composer", talk=talk)),
-            ]
+        if noted.around or found.archived is not self._archived:
+            changes += await self._around(tx, found)
         if noted.typing:
             names = tuple(reader.name(person) for person in self._typing)
             changes.append(("typing", where, self._part("typing", typing=names)))
         return changes
+
+    async def _around(self, tx: Transaction, found: conversations.Row) -> list[ChangeSaid]:
+        """Title, banners, members, what can be done, and whether something can be written."""
+        self._archived = found.archived
+        talk = await reading.head(tx, self._keyring, self._person, found)
+        where = str(found.id)
+        return [
+            *(("part", where, place, self._part(name, talk=talk)) for place, name in _PARTS.items()),
+            ("composer", where, talk.silence, self._part("composer", talk=talk)),
+        ]
 
     async def _lines(self, tx: Transaction, noted: Noted, conversation: ConversationId) -> set[EntryId]:
         """The lines that may look different now."""

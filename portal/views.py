@@ -280,7 +280,8 @@ class Blast:
     got: int
     count: int
     outcomes: tuple[Outcome, ...]
-    archived: bool = False
+    archived: bool | None = None
+    """Whether its unanswered threads are put away; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)

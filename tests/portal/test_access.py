@@ -64,6 +64,12 @@ async def test_lists_and_searches_hold_only_what_is_ones_own(scene: Scene) -> No
     assert (await charlie.post("/chat/new", person=str(uuid4())))[0] == 404
 
 
+async def test_filters_that_no_page_has_are_refused(scene: Scene) -> None:
+    sara = await scene.visit(scene.sara)
+    for given in ({"visibility": "hidden"}, {"which": "secret"}, {"before": "yesterday"}):
+        assert (await sara.post("/chat/list", **given))[0] == 400
+
+
 async def test_without_a_session_pages_lead_to_sign_in_and_fragments_say_so(scene: Scene) -> None:
     client = scene.app.test_client()
     for path in (

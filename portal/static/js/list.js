@@ -9,6 +9,13 @@ const rows = () => $("#rows");
 /** What stands beside the list: a conversation, or a blast. */
 const openRow = () => openConversation() ?? openBlast();
 const searching = () => $("#search").value.trim() !== "";
+const filters = () => ({ query: $("#search").value, visibility: $("#visibility").value, which: $("#which").value });
+/** Whether the list as it is filtered now has this row. */
+function fits(row) {
+  const { visibility, which } = filters();
+  const archived = "archived" in row.dataset;
+  return (visibility === "all" || archived === (visibility === "archived")) && (which === "all" || which === row.dataset.which);
+}
 
 /** A row as it is now, in its place by time. A row that a search left out stays out. */
 export function putRow(html) {
@@ -16,6 +23,7 @@ export function putRow(html) {
   const list = rows();
   if (!row || !list) return;
   const here = document.getElementById(row.id);
+  if (!fits(row)) return forgetRow(row.id.slice("row-".length));
   if (!here && searching()) return;
   markCurrent(row);
   const focused = here?.contains(document.activeElement);
@@ -32,7 +40,12 @@ export function putRow(html) {
   if (focused) $("a", row).focus();
 }
 
-export const forgetRow = (conversation) => document.getElementById(`row-${conversation}`)?.remove();
+export function forgetRow(key) {
+  const row = document.getElementById(`row-${key}`);
+  row?.remove();
+  // Why the list is empty is the server's to say.
+  if (row && !$$("#rows > li").length) refreshList().catch(() => {});
+}
 
 /** Which row is open is the page's to know. */
 export function markCurrent(root = document) {
@@ -44,7 +57,7 @@ export function markCurrent(root = document) {
 }
 
 export async function refreshList() {
-  const response = await request("/chat/list", { body: { query: $("#search").value } });
+  const response = await request("/chat/list", { body: filters() });
   if (!response.ok) throw new Error("list");
   $("#rows-area").innerHTML = await response.text();
   htmx.process($("#rows-area"));

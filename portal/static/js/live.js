@@ -15,11 +15,15 @@ let pauses = 0;
 let readTo = { conversation: null, seq: 0 };
 let lost = 0;
 
+/** What the page says of the open conversation. */
+const isArchived = () => Boolean($("#talk-tools [data-away='0']"));
+
 export function connect() {
   const address = new URL("/live", location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   address.searchParams.set("conversation", openConversation() ?? "");
   if (openBlast()) address.searchParams.set("blast", openBlast());
+  if (isArchived()) address.searchParams.set("archived", "1");
   address.searchParams.set("mark", mark || $("#conversation").dataset.mark);
   socket = new WebSocket(address);
   socket.addEventListener("open", opened);
@@ -127,7 +131,7 @@ export function sayRead() {
 
 /** Another conversation was opened in place. */
 export function follow() {
-  say({ open: openConversation(), blast: openBlast(), mark: $("#conversation").dataset.mark });
+  say({ open: openConversation(), blast: openBlast(), archived: isArchived(), mark: $("#conversation").dataset.mark });
   sayRead();
 }
 
