@@ -25,9 +25,11 @@ from portal import (
     keeping,
     live,
     members,
+    notifications,
     problems,
     sign_in,
     starting,
+    switches,
     writing,
 )
 from portal.assets import Assets
@@ -56,8 +58,8 @@ def create_app(
         "passwords": Passwords(),
     }
     for blueprint in (
-        assets, sign_in, activation, chat, writing, choosing, starting, blasts, members, keeping, files,
-        live, how_to,
+        assets, sign_in, activation, chat, writing, choosing, starting, blasts, members, keeping,
+        notifications, switches, files, live, how_to,
     ):  # fmt: skip
         app.register_blueprint(blueprint.blueprint)
     api.install(app)

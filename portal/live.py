@@ -75,6 +75,7 @@ class _Socket:
             blast="blast" in websocket.args,
             archived="archived" in websocket.args,
         )
+        self._page.notifies = "notifies" in websocket.args
         self._hub.join(self._page, websocket.args.get("mark", ""))
         try:
             async with asyncio.TaskGroup() as tasks:

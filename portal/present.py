@@ -30,9 +30,15 @@ NOTHING_BESIDE = Around()
 _AUTOMATIC = {"welcome": "Welcome message", "auto_reply": "Automatic reply"}
 
 
+_PLACES = (
+    (Action.VIEW_SETTINGS, views.Place("/settings", "Settings", "settings")),
+)
+
+
 def me(person: Person) -> views.Me:
     may_start = bool(access.decide(Action.START_STAFF, person.role))
-    return views.Me(person.id, person.name.full, ROLES[person.role], disc(person), may_start)
+    places = tuple(place for action, place in _PLACES if access.decide(action, person.role))
+    return views.Me(person.id, person.name.full, ROLES[person.role], disc(person), may_start, places)
 
 
 def row(reader: Person, found: conversations.Row) -> views.Row:

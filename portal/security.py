@@ -18,8 +18,11 @@ from werkzeug.wrappers import Response as PlainResponse
 from bridge import people, sessions
 from bridge.config import PortalSettings
 from bridge.database import transaction
+from bridge.errors import NotAllowed
 from bridge.sessions import Session
-from policies.vocabulary import Person
+from policies import access
+from policies.access import Action
+from policies.vocabulary import Person, Refusal
 from portal.services import services
 
 CSP = (
@@ -119,6 +122,13 @@ def signed_in(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | Answ
         return await view(*args, **kwargs)
 
     return guarded
+
+
+def require(action: Action) -> None:
+    """Of who is signed in, for what concerns no conversation. Raises NotAllowed with the policy's words."""
+    verdict = access.decide(action, g.me.role)
+    if isinstance(verdict, Refusal):
+        raise NotAllowed(verdict.code, verdict.words)
 
 
 async def _is_ours(session: Session) -> bool:

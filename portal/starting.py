@@ -12,15 +12,14 @@ from quart import Blueprint, Response, g, redirect, request
 
 from bridge import blasts, chat_settings, communities, participants, people
 from bridge.database import transaction
-from bridge.errors import Invalid, NotAllowed, NotFound
-from policies import access
+from bridge.errors import Invalid, NotFound
 from policies.access import Action
 from policies.content import MAX_TEXT, MAX_TITLE, check_title
 from policies.vocabulary import ConversationKind, Person, PersonId, Refusal
 from portal import choosing, present
 from portal.bodies import words
 from portal.chat import html
-from portal.security import Answer, identity, is_fragment, signed_in
+from portal.security import Answer, identity, is_fragment, require, signed_in
 from portal.services import services
 from portal.templating import render
 from portal.writing import composed
@@ -44,9 +43,7 @@ def act_of(given: Mapping[str, str]) -> UUID | None:
 @signed_in
 async def direct() -> Answer:
     """The thread with this client, made the first time: one client has one thread with each of us."""
-    verdict = access.decide(Action.START_DIRECT, g.me.role)
-    if isinstance(verdict, Refusal):
-        raise NotAllowed(verdict.code, verdict.words)
+    require(Action.START_DIRECT)
     client, wired = identity((await request.form).get("person", "")), services()
     if client is None:
         raise NotFound

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from bridge import conversations, following
+from bridge import conversations, following, notifications
 from bridge.database import Pool, Transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification
@@ -47,13 +47,15 @@ class Noted:
     typing: bool = False
     blast: bool = False
     """The page of a blast has something to fetch."""
+    fresh: set[tuple[ConversationId, EntryId]] = field(default_factory=set)
+    """What somebody else has written: perhaps to be told of."""
 
     @property
     def in_open(self) -> bool:
         return any((self.lines, self.entries, self.around, self.reads, self.all_marks, self.typing))
 
     def __bool__(self) -> bool:
-        return self.again or self.blast or bool(self.rows) or self.in_open
+        return self.again or self.blast or bool(self.rows) or bool(self.fresh) or self.in_open
 
 
 class Page:
@@ -66,6 +68,8 @@ class Page:
         self._keyring = keyring
         self._templates = templates
         self.open: ConversationId | None = None
+        self.notifies = False
+        """Its browser may show notifications."""
         self._shows_blast = False
         self._archived = False
         """What the page says of the open conversation; a client's message brings it back."""
@@ -81,11 +85,14 @@ class Page:
         """The page has put this conversation in place, or a blast."""
         self.open, self._shows_blast, self._archived = conversation, blast, archived
         self._typing, self._going, self._reads = {}, set(), None
-        self._noted = Noted(again=self._noted.again, rows=self._noted.rows)
+        self._noted = Noted(again=self._noted.again, rows=self._noted.rows, fresh=self._noted.fresh)
         self.changed.set()
 
     def take(self, notification: Notification) -> None:
         conversation, change = notification.conversation, notification.change
+        theirs = notification.person not in (None, self.person_id)
+        if self.notifies and change is Change.ENTRY and theirs and conversation and notification.entry:
+            self._noted.fresh.add((conversation, notification.entry))
         if self._shows_blast and change in _MOVES_BLAST:
             self._noted.blast = True
         if change is Change.REWAKE:
@@ -174,6 +181,9 @@ class Page:
                 changes += await self._row(tx, found)
         if noted.blast:
             changes.append(("blast",))
+        for where, entry in noted.fresh:
+            if (await notifications.wants(tx, self.person_id, where, entry)).browser:
+                changes.append(("notify", str(where)))
         if conversation and self._reads is None:
             await self._look(tx, conversation)
         return changes

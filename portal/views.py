@@ -30,6 +30,15 @@ class Disc:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A page of its own, linked from the rail."""
+
+    address: str
+    name: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
 class Me:
     """The reader: who is signed in."""
 
@@ -38,7 +47,8 @@ class Me:
     role: str
     disc: Disc
     may_start: bool = True
-    """"New" is for those who may write to clients first."""
+    """"New" is for the team; whom it offers depends on who asks."""
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

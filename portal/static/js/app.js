@@ -10,6 +10,7 @@ import "./keys.js";
 import { markCurrent, showPane } from "./list.js";
 import { connect, follow, sayRead } from "./live.js";
 import { enterNew } from "./new.js";
+import { sayUnread } from "./notices.js";
 import { run, showWaiting } from "./sending.js";
 import { arrange, enter, openConversation } from "./timeline.js";
 import { keepTimesTrue, sayTimes } from "./times.js";
@@ -19,6 +20,7 @@ const practice = document.title.split(" · ").at(-1);
 function enterConversation() {
   const conversation = $("#conversation");
   document.title = [conversation.dataset.title, "Chat", practice].filter(Boolean).join(" · ");
+  sayUnread();
   enter();
   showWaiting();
   enterComposer();

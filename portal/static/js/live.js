@@ -5,6 +5,7 @@ import { openBlast } from "./blast.js";
 import { enterComposer } from "./composer.js";
 import { $, isPhone, request, signInAgain } from "./dom.js";
 import { forgetRow, putRow, refreshList } from "./list.js";
+import { mayNotify, notify, sayUnread } from "./notices.js";
 import { run } from "./sending.js";
 import { atEnd, lastSeq, merge, openConversation, put, settle } from "./timeline.js";
 import { sayTimes } from "./times.js";
@@ -23,6 +24,7 @@ export function connect() {
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   address.searchParams.set("conversation", openConversation() ?? "");
   if (openBlast()) address.searchParams.set("blast", openBlast());
+  if (mayNotify()) address.searchParams.set("notifies", "1");
   if (isArchived()) address.searchParams.set("archived", "1");
   address.searchParams.set("mark", mark || $("#conversation").dataset.mark);
   socket = new WebSocket(address);
@@ -88,6 +90,7 @@ const changes = {
   typing(conversation, html) {
     if (conversation === openConversation()) $("#typing").innerHTML = html;
   },
+  notify: (conversation) => notify(conversation),
   forget: (row) => forgetRow(row),
   blast: () => document.dispatchEvent(new CustomEvent("ruh:blast")),
   again: () => catchUp(),
@@ -99,6 +102,7 @@ function apply({ mark: now, changes: list }) {
   mark = now;
   settle();
   sayTimes();
+  sayUnread();
   if (stay) sayRead();
 }
 

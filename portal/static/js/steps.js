@@ -40,6 +40,14 @@ export function refuse(step, words) {
   line.hidden = !words;
 }
 
+/** Another page; or this one as it is now, where the address differs by its fragment only. */
+function go(address) {
+  const to = new URL(address, location.href);
+  if (to.pathname + to.search !== location.pathname + location.search) return location.assign(to);
+  location.hash = to.hash;
+  location.reload();
+}
+
 /** Posts, and shows what comes of it: the next step, another page, or the words why not. */
 export async function post(dialog, url, body) {
   const step = steps(dialog).at(-1);
@@ -51,7 +59,7 @@ export async function post(dialog, url, body) {
     const text = await answer.text();
     if (answer.status === 201) {
       step.dispatchEvent(new CustomEvent("ruh:done", { bubbles: true }));
-      location.assign(answer.headers.get("Location"));
+      go(answer.headers.get("Location"));
       return;
     }
     if (!answer.ok) refuse(step, text.trim() || "Something went wrong on our side. Please try again in a moment.");
