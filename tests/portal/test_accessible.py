@@ -71,7 +71,7 @@ def test_the_chat_page(
         page.get_by_role("button", name="Close details").click()
         page.goto("/chat?list")
         page.get_by_role("button", name="New", exact=True).click()
-        expect(page.get_by_role("option").first).to_be_visible()
+        expect(page.get_by_role("dialog").get_by_role("option").first).to_be_visible()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         assert findings(page) == []
@@ -102,5 +102,5 @@ def test_somebody_without_any_conversation_sees_where_to_begin(page: Page, stage
     enter(page, stage, stage.do(stage.cast.person(Role.TEAM_MEMBER, "Omar", "Farouk")))
     assert findings(page) == []
     page.get_by_role("button", name="Start a conversation").click()
-    expect(page.get_by_role("option").first).to_be_visible()
+    expect(page.get_by_role("dialog").get_by_role("option").first).to_be_visible()
     assert findings(page) == []
