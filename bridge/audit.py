@@ -176,6 +176,15 @@ async def link(tx: Transaction, keyring: Keyring) -> tuple[int, Head] | None:
     return len(made), head
 
 
+async def end(tx: Transaction) -> tuple[Head | None, int]:
+    """The last link of the chain, and how many rows are too young to be in it."""
+    last = await tx.fetchrow(
+        "SELECT place, link FROM audit WHERE place IS NOT NULL ORDER BY place DESC LIMIT 1"
+    )
+    unlinked: int = await tx.fetchval("SELECT count(*) FROM audit WHERE link IS NULL")
+    return Head(last["place"], last["link"]) if last else None, unlinked
+
+
 async def has_unlinked(tx: Transaction) -> bool:
     return await tx.fetchval("SELECT true FROM audit WHERE link IS NULL LIMIT 1") is True
 

@@ -69,16 +69,15 @@ async def deleted(
     *,
     at: datetime,
     conversation: ConversationId | None = None,
-    before: Deleted | None = None,
+    before: tuple[datetime, EntryId] | None = None,
     limit: int = 50,
 ) -> list[Deleted]:
-    """What was deleted, the latest first; `before`: the last one that the page has.
+    """What was deleted, the latest first; `before`: (erase_at, id) of the last one that the page has.
 
     That the actor saw each of them goes into the audit trail. Raises NotAllowed for all but Client Care.
     """
     await _may(tx, keyring, actor, Action.SEE_DELETED, conversation)
-    after = (before.erase_at, before.id) if before else (None, None)
-    rows = await tx.fetch(_DELETED, at, conversation, *after, limit)
+    rows = await tx.fetch(_DELETED, at, conversation, *(before or (None, None)), limit)
     ids = {p for row in rows for p in (*row["roster"], row["author_id"], row["deleted_by"]) if p is not None}
     persons = await directory.get_many(tx, keyring, ids)
     found = [_deleted(keyring, actor, row, persons) for row in rows]

@@ -18,6 +18,7 @@ from portal import (
     api,
     assets,
     blasts,
+    care,
     chat,
     choosing,
     files,
@@ -30,6 +31,7 @@ from portal import (
     sign_in,
     starting,
     switches,
+    trail,
     writing,
 )
 from portal.assets import Assets
@@ -59,7 +61,7 @@ def create_app(
     }
     for blueprint in (
         assets, sign_in, activation, chat, writing, choosing, starting, blasts, members, keeping,
-        notifications, switches, files, live, how_to,
+        notifications, switches, care, trail, files, live, how_to,
     ):  # fmt: skip
         app.register_blueprint(blueprint.blueprint)
     api.install(app)

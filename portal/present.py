@@ -31,6 +31,8 @@ _AUTOMATIC = {"welcome": "Welcome message", "auto_reply": "Automatic reply"}
 
 
 _PLACES = (
+    (Action.SEE_DELETED, views.Place("/deleted", "Deleted", "restore")),
+    (Action.VIEW_AUDIT, views.Place("/audit", "Audit", "trail")),
     (Action.VIEW_SETTINGS, views.Place("/settings", "Settings", "settings")),
 )
 
@@ -165,6 +167,7 @@ class Reader:
             emote=isinstance(content, Text) and content.emote,
             edited=line.edited_at is not None and not deleted,
             deleted=deleted,
+            restored=line.restored_at is not None and not deleted,
             automatic=_AUTOMATIC.get(line.automatic or "", "Automatic message" if line.automatic else ""),
             quote=None if gone else self._quote(line),
             reactions=() if gone else self._reactions(line),

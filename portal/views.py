@@ -151,6 +151,8 @@ class Message:
     edited: bool = False
     deleted: bool = False
     deleted_by: str = ""
+    restored: bool = False
+    """Client Care has brought it back."""
     automatic: str = ""
     quote: Quote | None = None
     reactions: tuple[Reactions, ...] = ()

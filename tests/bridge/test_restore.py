@@ -162,7 +162,7 @@ async def test_the_list_goes_on_where_a_page_ended(group: Group) -> None:
         entries.append((await group.say(str(n))).entry_id)
         await group.delete(entries[-1], at=NOW + timedelta(seconds=n))
     first = await group.deleted(limit=3)
-    rest = await group.deleted(limit=3, before=first[-1])
+    rest = await group.deleted(limit=3, before=(first[-1].erase_at, first[-1].id))
     assert [row.id for row in (*first, *rest)] == entries[::-1]
     assert [row.id for row in await group.deleted(conversation=group.id)] == entries[::-1]
     assert await group.deleted(conversation=ConversationId(group.sara.id)) == []

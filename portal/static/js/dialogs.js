@@ -23,13 +23,15 @@ function outside(dialog, { clientX, clientY }) {
   return clientX < box.left || clientX > box.right || clientY < box.top || clientY > box.bottom;
 }
 
-/** Asks with a verb as the button; resolves to true when it was pressed. */
-export function confirm({ title, words, verb }) {
+/** Asks with a verb as the button; resolves to true when it was pressed. `calm`: nothing is lost by it. */
+export function confirm({ title, words, verb, calm = false }) {
   const dialog = $("#confirm-dialog");
   $("#confirm-title").textContent = title;
   $("#confirm-words").textContent = words;
   const button = $("#confirm-button");
   button.textContent = verb;
+  button.classList.toggle("is-warn", !calm);
+  button.classList.toggle("is-primary", calm);
   return new Promise((decide) => {
     const yes = () => {
       dialog.returnValue = "yes";

@@ -3,7 +3,7 @@
 
 import "./asks.js";
 import { $, signInAgain, toast } from "./dom.js";
-import "./dialogs.js";
+import { confirm } from "./dialogs.js";
 import { sayTimes } from "./times.js";
 
 sayTimes();
@@ -17,6 +17,15 @@ document.addEventListener("htmx:after:request", (event) => {
 });
 
 document.addEventListener("htmx:error", () => toast("There is no connection at the moment. Please try again."));
+
+/** A form that asks first. */
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  const { confirms, words, verb, calm } = form.dataset;
+  if (!confirms) return;
+  event.preventDefault();
+  if (await confirm({ title: confirms, words, verb, calm: calm !== undefined })) form.submit();
+});
 
 /** The browser is asked for notifications only when the person turns them on. */
 const browser = $("[data-browser]");

@@ -12,6 +12,7 @@ const weekdayClock = format({ weekday: "short", ...hour });
 const dayMonth = format({ day: "numeric", month: "short" });
 const dayMonthClock = format({ day: "numeric", month: "short", ...hour });
 const dayMonthYear = format({ day: "numeric", month: "short", year: "numeric" });
+const stamp = format({ day: "numeric", month: "short", year: "numeric", ...hour, second: "2-digit" });
 const longDay = format({ weekday: "long", day: "numeric", month: "long" });
 const longDayYear = format({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
@@ -37,6 +38,8 @@ const forms = {
     const days = daysAgo(at, now);
     return (days === 0 ? clock : days < 7 ? weekdayClock : dayMonthClock).format(at);
   },
+  stamp: (at) => stamp.format(at),
+  day: (at) => dayMonthYear.format(at),
   list(at, now) {
     const days = daysAgo(at, now);
     if (days <= 0) return clock.format(at);
