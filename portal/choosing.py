@@ -92,16 +92,18 @@ async def _clients(tx: Transaction, keyring: Keyring, found: Sequence[Person]) -
 
 
 async def _packs(tx: Transaction, keyring: Keyring, actor: Person, query: str) -> tuple[views.Pack, ...]:
-    """Everybody at once, and the groups with their members whom this person may write to."""
-    candidates = await blasts.candidates(tx, keyring, actor)
-    open_to = {candidate.person.id for candidate in candidates if candidate.refusal is None}
-    found = []
-    wanted = folded_words(query)
-    name = "All my active clients" if actor.role is Role.THERAPIST else "All active clients"
-    if len(open_to) > 1 and matches(wanted, folded_words(name)):
-        found.append(views.Pack(ALL, name, len(open_to)))
-    everybody_here = {candidate.person.id for candidate in candidates}
-    for group in await client_groups.offered(tx, keyring, everybody_here):
+    """Everybody at once, and the groups with their members whom this person may write to.
+
+    Who "everybody" is has to be looked up only where it is shown, or decides which groups are.
+    """
+    wanted, own_only = folded_words(query), actor.role is Role.THERAPIST
+    name = "All my active clients" if own_only else "All active clients"
+    shows_all = matches(wanted, folded_words(name))
+    candidates = await blasts.candidates(tx, keyring, actor) if shows_all or own_only else []
+    open_to = sum(1 for candidate in candidates if candidate.refusal is None)
+    found = [views.Pack(ALL, name, open_to)] if shows_all and open_to > 1 else []
+    theirs = {candidate.person.id for candidate in candidates} if own_only else None
+    for group in await client_groups.offered(tx, keyring, theirs):
         if matches(wanted, folded_words(group.name)):
             found.append(views.Pack(str(group.id), group.name, len(group.members), tuple(group.members)))
     return tuple(found)
