@@ -23,3 +23,10 @@ async def look(context: Context, users: Collection[str]) -> None:
             if leg.hold != "left":
                 found = await context.machine.recipients(tx, leg.user_id)
                 await legs.set_hold(tx, leg.id, found.hold.reason if found.hold else None)
+
+
+async def look_again(context: Context) -> None:
+    """At those who have a device and still wait: the news of its signature can be lost."""
+    async with transaction(context.pool) as tx:
+        users = await legs.held_with_devices(tx)
+    await look(context, users)

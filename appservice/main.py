@@ -12,7 +12,7 @@ from datetime import timedelta
 import aiohttp
 import structlog
 
-from appservice import blasts, files, legs, masks, mend, metrics, renames, revoke, show_typing, upkeep
+from appservice import blasts, files, holds, legs, masks, mend, metrics, renames, revoke, show_typing, upkeep
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
 from appservice.carrier import Carrier
@@ -75,10 +75,11 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
     carrier = Carrier(context)
     watch = Watch(context)
     outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+    syncer = Syncer(context, epoch, token)
     accounts_due = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(Syncer(context, epoch, token).run(outcomes))
-        tasks.create_task(carrier.run())
+        tasks.create_task(syncer.run(outcomes))
+        tasks.create_task(_after(syncer.caught_up, carrier))
         tasks.create_task(watch.run(outcomes))
         tasks.create_task(_hear(settings.database_url, context, carrier, watch, accounts_due))
         tasks.create_task(bring_accounts(pool, context.keyring, homeserver, woken=accounts_due))
@@ -89,6 +90,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(_every(15.0, asyncio.Event(), metrics.gauge, context))
         tasks.create_task(_every(30.0, watch.blasts_due, blasts.carry_out, context))
         tasks.create_task(_every(2.0, watch.revocations_due, revoke.work_due, context))
+        tasks.create_task(_every(20.0, asyncio.Event(), holds.look_again, context))
         tasks.create_task(_every(600.0, watch.names_due, renames.bring_names, context))
         tasks.create_task(_every(1.0, asyncio.Event(), upkeep.link_audit, context))
         tasks.create_task(_every(60.0, asyncio.Event(), upkeep.erase_deleted, context))
@@ -118,6 +120,11 @@ async def _context(settings: AppserviceSettings, pool: Pool, homeserver: Homeser
         timedelta(days=settings.keep_deleted_days),
         settings.practice_name,
     )  # fmt: skip
+
+
+async def _after(caught_up: asyncio.Event, carrier: Carrier) -> None:
+    await caught_up.wait()
+    await carrier.run()
 
 
 async def _hear(

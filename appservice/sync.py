@@ -83,6 +83,9 @@ class Syncer:
         self._epoch = epoch
         self._token = token
         self._kept_at = 0.0
+        self.caught_up = asyncio.Event()
+        """Set once all that happened while we were away is taken in; nothing goes out before: a client's
+        devices or identity may have changed meanwhile."""
         self._typing: dict[tuple[ConversationId, PersonId], bool] = {}
 
     async def run(self, outcomes: "asyncio.Queue[Outcome]") -> None:
@@ -92,7 +95,7 @@ class Syncer:
                 answer = await self._context.homeserver.sync(
                     self._context.acting,
                     since=self._token,
-                    wait=LONG_POLL if self._token else 0,
+                    wait=LONG_POLL if self.caught_up.is_set() else 0,
                     filter=FILTER,
                 )
                 brought = self._brought(answer, await self._timelines(answer))
@@ -114,6 +117,7 @@ class Syncer:
             point("sync.committed")
             self._token = answer["next_batch"]
             outcomes.put_nowait(outcome)
+            self.caught_up.set()
 
     def _brought(self, answer: Json, timelines: dict[str, list[Json]]) -> Brought:
         is_ours = self._context.is_ours

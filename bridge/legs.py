@@ -175,3 +175,12 @@ async def open_organised_by(tx: Transaction, person: PersonId) -> list[Leg]:
 async def held_users(tx: Transaction) -> list[str]:
     rows = await tx.fetch("SELECT DISTINCT user_id FROM leg WHERE hold IS NOT NULL AND state <> 'ended'")
     return [row["user_id"] for row in rows]
+
+
+async def held_with_devices(tx: Transaction) -> list[str]:
+    """Whose legs wait for a device although they have one: its signature may still have been on its way."""
+    rows = await tx.fetch(
+        "SELECT DISTINCT l.user_id FROM leg l JOIN crypto_device d ON d.user_id = l.user_id AND NOT d.gone"
+        " WHERE l.hold = 'no_device' AND l.state <> 'ended'"
+    )
+    return [row["user_id"] for row in rows]

@@ -160,7 +160,7 @@ class Walk:
             "publicRooms", "pushers", "pushrules/", "login", "events", "initialSync", "thirdparty/protocols",
             "voip/turnServer", "room_keys/version", "room_keys/keys", f"devices/{self._device(sync)}",
         ):  # fmt: skip
-            await self._ask("GET", *path.split("/"))
+            await self._ask("GET", *path.split("/"), timeout="0")  # "events" would wait for some
         for path in (
             "/_matrix/client/versions", "/.well-known/matrix/client", "/.well-known/matrix/support",
             f"{V1}/media/config", f"{UNSTABLE}/org.matrix.msc3814.v1/dehydrated_device",
