@@ -181,6 +181,8 @@ class Element(RealClient):
         self._listening = asyncio.create_task(self._listen(self._process))
 
     async def _ask(self, what: str, **given: Any) -> Any:
+        if self._broken:  # whatever is asked after its last line is never answered
+            raise self._broken
         if self._process is None or self._process.returncode is not None:
             raise ClientError("gone", "the Element process has ended")
         assert self._process.stdin

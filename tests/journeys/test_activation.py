@@ -70,5 +70,5 @@ async def _ready(outside: Outside, link: str) -> str | None:
 
 
 async def _nothing_held(outside: Outside) -> bool:
-    (conversation,) = (await outside.call("GET", "/conversations"))["conversations"]
+    (conversation,) = (await outside.call("GET", "/conversations?client=c1"))["conversations"]
     return bool(conversation["states"] == [])
