@@ -14,7 +14,7 @@ from bridge.database import transaction
 from bridge.errors import Invalid
 from bridge.list_filters import EVERYTHING_ACTIVE, Filter, Visibility, Which
 from policies.vocabulary import ConversationId
-from portal import present, reading, views
+from portal import outcomes, present, reading, views
 from portal.hub import hub
 from portal.security import Answer, is_fragment, signed_in
 from portal.services import services
@@ -68,7 +68,7 @@ def whole(
     mark: str,
     *,
     pane: str,
-    blast: views.Blast | None = None,
+    blast: outcomes.Page | None = None,
 ) -> Markup:
     """The page: the list, and what is open beside it."""
     return render(

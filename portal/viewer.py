@@ -78,13 +78,15 @@ class Page:
         self._typing: dict[PersonId, float] = {}
         self._going: set[EntryId] = set()
         self._reads: dict[PersonId, int] | None = None
+        self._around_said: set[int] = set()
+        """What was said last of what stands around the open conversation."""
 
     def show(
         self, conversation: ConversationId | None, *, blast: bool = False, archived: bool = False
     ) -> None:
         """The page has put this conversation in place, or a blast."""
         self.open, self._shows_blast, self._archived = conversation, blast, archived
-        self._typing, self._going, self._reads = {}, set(), None
+        self._typing, self._going, self._reads, self._around_said = {}, set(), None, set()
         self._noted = Noted(again=self._noted.again, rows=self._noted.rows, fresh=self._noted.fresh)
         self.changed.set()
 
@@ -165,7 +167,7 @@ class Page:
         self, tx: Transaction, noted: Noted, conversation: ConversationId | None
     ) -> list[ChangeSaid]:
         if noted.again:
-            self._reads = None
+            self._reads, self._around_said = None, set()
             await self._look(tx, conversation)
             return [("again",), *(await self._again(tx, conversation) if conversation else ())]
         changes: list[ChangeSaid] = []
@@ -234,10 +236,14 @@ class Page:
         self._archived = found.archived
         talk = await reading.head(tx, self._keyring, self._person, found)
         where = str(found.id)
-        return [
+        changes: list[ChangeSaid] = [
             *(("part", where, place, self._part(name, talk=talk)) for place, name in _PARTS.items()),
             ("composer", where, talk.silence, self._part("composer", talk=talk)),
         ]
+        # While a large group is set up, its roster is the same each time, and long.
+        fresh = [change for change in changes if hash(change) not in self._around_said]
+        self._around_said = {hash(change) for change in changes}
+        return fresh
 
     async def _lines(self, tx: Transaction, noted: Noted, conversation: ConversationId) -> set[EntryId]:
         """The lines that may look different now."""

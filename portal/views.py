@@ -264,39 +264,6 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a blast has fared with one client, in words."""
-
-    id: UUID
-    name: str
-    disc: Disc
-    words: str
-    at: datetime | None = None
-    thread: UUID | None = None
-    warn: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Blast:
-    """The page of a blast. ``sent`` of ``count`` are done with, whatever came of it; ``got`` have it."""
-
-    id: UUID
-    title: str
-    own_title: bool
-    at: datetime
-    words: Markup
-    running: bool
-    summary: str
-    counts: tuple[str, ...]
-    sent: int
-    got: int
-    count: int
-    outcomes: tuple[Outcome, ...]
-    archived: bool | None = None
-    """Whether its unanswered threads are put away; None: there are none."""
-
-
-@dataclass(frozen=True, slots=True)
 class Pack:
     """Several who are chosen with one click: a group of clients, or (no ``members`` listed) all."""
 
