@@ -6,16 +6,21 @@ current key again; the lost message itself stays lost and the portal says so (M1
 """
 
 import json
+from collections.abc import Collection
+from contextlib import suppress
+from uuid import UUID
 
 import structlog
 
 from appservice import masks, receive, sync
 from appservice.context import Context
+from appservice.crypto.errors import ShareOutdated
 from appservice.homeserver import HomeserverError
 from bridge import legs, parked, puppets
 from bridge.database import transaction
 from bridge.parked import Parked
 from bridge.puppets import Puppet
+from policies.vocabulary import LegId
 
 log = structlog.get_logger()
 
@@ -26,6 +31,9 @@ INBOX_ONLY = json.dumps(
     {"presence": {"types": []}, "account_data": {"types": []}, "room": {"rooms": []}}, separators=(",", ":")
 )
 EMPTIED_EVERY = 6 * 3600  # seconds
+AT_WORK_EMPTIED_EVERY = 600
+"""Of a puppet that shared keys lately: a device that lost its sessions says so there, and can't read on until
+it has been heard."""
 
 
 async def retry_parked(context: Context) -> int:
@@ -81,12 +89,25 @@ async def empty_inbox(context: Context, puppet: Puppet) -> None:
         answer.get("device_one_time_keys_count"),
         answer.get("device_unused_fallback_key_types"),
     )
+    await _share_again(context, puppet, received.reshare)
+
+
+async def _share_again(context: Context, puppet: Puppet, lost: Collection[UUID]) -> None:
+    """The current keys for who lost them in these legs. Should it fail, our next message there does it."""
+    async with transaction(context.pool) as tx:
+        found = [await legs.get(tx, LegId(leg)) for leg in lost]
+    for leg in found:
+        if leg.room_id is not None and leg.state == "open" and leg.hold is None:
+            with suppress(ShareOutdated):
+                await context.machine.ensure_shared(
+                    context.pool, leg_id=leg.id, room_id=leg.room_id, puppet=puppet, user_id=leg.user_id
+                )
 
 
 async def empty_inboxes(context: Context) -> None:
-    """Every mask's, every few hours: so that they don't grow, and their one-time keys last."""
+    """So that they don't grow, their one-time keys last, and who lost keys is heard."""
     async with transaction(context.pool) as tx:
-        due = await puppets.to_sync(tx, older_than_seconds=EMPTIED_EVERY, limit=20)
+        due = await puppets.to_sync(tx, EMPTIED_EVERY, at_work=AT_WORK_EMPTIED_EVERY, limit=20)
     for puppet in due:
         try:
             await empty_inbox(context, puppet)

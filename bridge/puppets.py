@@ -79,13 +79,16 @@ async def set_ready(tx: Transaction, puppet: PuppetId) -> None:
     await tx.execute("UPDATE puppet SET state = 'ready' WHERE id = $1 AND state = 'wanted'", puppet)
 
 
-async def to_sync(tx: Transaction, *, older_than_seconds: int, limit: int) -> list[Puppet]:
-    """Faces and masks whose inbox has not been emptied for so long."""
+async def to_sync(tx: Transaction, seconds: int, *, at_work: int, limit: int) -> list[Puppet]:
+    """Faces and masks whose inbox has not been emptied for so long; `at_work`: of one that shared keys within
+    the last day."""
     rows = await tx.fetch(
         f"SELECT {_COLUMNS} FROM puppet p WHERE state = 'ready' AND kind <> 'assistant'"
-        " AND (synced_at IS NULL OR synced_at < now() - make_interval(secs => $1))"
-        " ORDER BY synced_at NULLS FIRST LIMIT $2",
-        older_than_seconds, limit,
+        " AND (synced_at IS NULL OR synced_at < now() - make_interval(secs => $1)"
+        "      OR synced_at < now() - make_interval(secs => $2) AND EXISTS (SELECT FROM megolm_share s"
+        "         WHERE s.puppet_id = p.id AND s.sent_at > now() - interval '1 day'))"
+        " ORDER BY synced_at NULLS FIRST LIMIT $3",
+        seconds, at_work, limit,
     )  # fmt: skip
     return [_puppet(row) for row in rows]
 
