@@ -10,7 +10,6 @@ from bridge import attachments, messages
 from bridge.database import transaction
 from bridge.feed import Change, Notification, announce, listen
 from policies.content import Attachment, AttachmentKind, Location, Reaction, Text, Unsupported
-from tests.clients.element import Element
 from tests.clients.protocol import Seen
 from tests.journeys.talk import Talk, a_talk
 from tests.journeys.world import World, text, until
@@ -269,9 +268,7 @@ async def test_the_whole_journal_is_what_was_done_once_and_in_order(talk: Talk) 
     assert [body for body in shown if body.startswith("yours ")] == [f"yours {n}" for n in range(10)]
 
 
-async def test_element_shows_no_shield_on_anything_of_ours(talk: Talk) -> None:
-    if not isinstance(talk.app, Element):
-        pytest.skip("nio has no shields")
+async def test_all_of_ours_is_readable_and_element_shows_no_shield(talk: Talk) -> None:
     face = await talk.face()
     ours = [seen for seen in await talk.app.timeline(talk.room) if seen.sender == face and not seen.redacted]
     assert len(ours) > 10
