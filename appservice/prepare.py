@@ -133,7 +133,7 @@ def _event(load: Load, item: Item, name_of: NameOf) -> tuple[str, Json | None]:
                 content = attributed(content, None if own else name_of(item.restored_from))
             return "m.room.message", message_content(content, reply_to=item.target_event)
         case EntryKind.NOTICE if isinstance(content, Notice):
-            text = notices.for_client(content, name_of)
+            text = notices.for_client(content, name_of, load.person_id)
             return "m.room.message", {"msgtype": "m.notice", "body": text, "m.mentions": {}} if text else None
         case EntryKind.EDIT if content is not None and item.target_event:
             return "m.room.message", message_content(content, replaces=item.target_event)

@@ -14,7 +14,7 @@ from bridge.sealing import DataKey
 from policies import notices
 from policies.content import Notice
 from policies.membership import Change, Effect, Step
-from policies.vocabulary import ConversationId, EntryKind, Person, PersonId
+from policies.vocabulary import ConversationId, EntryKind, LegId, Person, PersonId
 
 
 @dataclass(slots=True)
@@ -136,7 +136,9 @@ _RECORDS: Mapping[Change, Did] = {
 
 async def _notice(work: Work, person: PersonId | None) -> None:
     if work.change is Change.STARTED:
-        return  # the page says itself where a conversation begins
+        # The page says itself where a conversation begins.
+        await _tell_roster(work)
+        return
     about = person or work.subject
     params = {"person": str(about)} if about else {}
     # A step of the conversation itself after somebody left says that it has closed.
@@ -145,6 +147,16 @@ async def _notice(work: Work, person: PersonId | None) -> None:
     told = notices.for_client(notice) is not None
     draft = Draft(EntryKind.NOTICE, work.at, notice, to_clients=told)
     await journal.append(work.tx, work.key, work.conversation, draft)
+    if work.change is Change.ADDED and person is not None and work.is_client(person):
+        await _tell_roster(work, await seats.leg_of(work.tx, work.conversation, person))
+
+
+async def _tell_roster(work: Work, leg: LegId | None = None) -> None:
+    """Whose masks a client of a large group doesn't see (C7): to all of them, or to whoever is added."""
+    if await seats.is_large(work.tx, work.conversation):
+        people = [str(client) for client in await seats.clients(work.tx, work.conversation)]
+        draft = Draft(EntryKind.NOTICE, work.at, Notice("roster", {"people": people}), only_leg=leg)
+        await journal.append(work.tx, work.key, work.conversation, draft)
 
 
 async def _record(work: Work, person: PersonId | None) -> None:

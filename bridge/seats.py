@@ -73,7 +73,7 @@ async def show_to_others(
     tx: Transaction, conversation: ConversationId, person: PersonId, *, is_client: bool
 ) -> None:
     """Their face or mask takes a seat in every other leg; a mask in a large group only once they speak."""
-    if is_client and await _is_large(tx, conversation):
+    if is_client and await is_large(tx, conversation):
         return
     await take_seats(tx, conversation, person, is_client=is_client)
 
@@ -135,17 +135,33 @@ async def _others(
         " AND m.person_id <> $2 ORDER BY m.joined_at, m.id",
         conversation, person,
     )  # fmt: skip
-    large = await _is_large(tx, conversation)
+    large = await is_large(tx, conversation)
     return [(PersonId(r["person_id"]), r["is_client"]) for r in rows if not (large and r["is_client"])]
 
 
-async def _is_large(tx: Transaction, conversation: ConversationId) -> bool:
-    clients: int = await tx.fetchval(
-        "SELECT count(*) FROM member m JOIN person p ON p.id = m.person_id"
-        " WHERE m.conversation_id = $1 AND m.removed_at IS NULL AND p.role = 'client'",
+async def clients(tx: Transaction, conversation: ConversationId) -> list[PersonId]:
+    """Who are in it now, in the order of joining."""
+    rows = await tx.fetch(
+        "SELECT m.person_id FROM member m JOIN person p ON p.id = m.person_id"
+        " WHERE m.conversation_id = $1 AND m.removed_at IS NULL AND p.role = 'client'"
+        " ORDER BY m.joined_at, m.id",
         conversation,
     )
-    return clients > MAX_MASKS_AT_ONCE
+    return [PersonId(row["person_id"]) for row in rows]
+
+
+async def is_large(tx: Transaction, conversation: ConversationId) -> bool:
+    """Whether masks come only when their client speaks."""
+    return len(await clients(tx, conversation)) > MAX_MASKS_AT_ONCE
+
+
+async def leg_of(tx: Transaction, conversation: ConversationId, person: PersonId) -> LegId:
+    leg = await tx.fetchval(
+        "SELECT l.id FROM leg l JOIN member m ON m.id = l.member_id"
+        " WHERE l.conversation_id = $1 AND m.person_id = $2 AND l.state <> 'ended'",
+        conversation, person,
+    )  # fmt: skip
+    return LegId(leg)
 
 
 async def _sit(tx: Transaction, leg: UUID, puppet: UUID, person: UUID | None) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from enum import StrEnum
 
-from policies.naming import ASSISTANT_NAME
+from policies.naming import ASSISTANT_NAME, listed
 
 
 class Command(StrEnum):
@@ -49,7 +49,7 @@ def help_alone(practice: str) -> str:
 def help_among(others: Sequence[str], practice: str) -> str:
     """The answer to "!help" in a conversation; ``others`` as this client may call them."""
     return (
-        f"What you write here is read by {_listed(others)}. "
+        f"What you write here is read by {listed(others) or 'nobody else at the moment'}. "
         f"I’m {ASSISTANT_NAME}, the assistant of {practice}: "
         f"{Command.START} shows you where to write to your therapist alone. "
         f"Only you can see this answer. {_URGENT}"
@@ -62,9 +62,3 @@ def hint() -> str:
         f"Nobody reads this chat. To write to your therapist, send {Command.START}; "
         f"{Command.HELP} says more. {_URGENT}"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    if len(names) < 2:
-        return names[0] if names else "nobody else at the moment"
-    return f"{', '.join(names[:-1])} and {names[-1]}"

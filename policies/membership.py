@@ -180,6 +180,16 @@ def start(
     return (*_steps(Change.STARTED, people), Step(E.NOTICE), Step(E.RECORD), *told_step)
 
 
+def _others_thread(group: Group, person: Person) -> Refusal | None:
+    """A thread is its one client's for ever: they may come back to it, nobody else takes their place."""
+    was_in = any(member.person.id == person.id for member in group.roster)
+    if group.kind in _ONE_CLIENT and not group.clients and not was_in:
+        return Refusal(
+            "one_client", "This conversation is another client’s. Please start one with this client."
+        )
+    return None
+
+
 def add(group: Group, person: Person, *, told: bool = False, barred: Refusal | None = None) -> Outcome:
     """Somebody joins, or comes back: then with a new leg, from then on."""
     if group.closed:
@@ -195,7 +205,7 @@ def add(group: Group, person: Person, *, told: bool = False, barred: Refusal | N
         if person.status is PersonStatus.ARCHIVED and group.kind is ConversationKind.COMMUNITY:
             return _archived(person)
         clients = [*clients, person]
-        refusal = _composition(group.kind, clients, told=told)
+        refusal = _others_thread(group, person) or _composition(group.kind, clients, told=told)
         if refusal is not None:
             return refusal
     steps = _steps(Change.ADDED, [person])

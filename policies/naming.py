@@ -57,12 +57,16 @@ def shown_name(person_id: PersonId, roster: Sequence[Member], audience: Audience
     return shown_names(roster, audience)[person_id]
 
 
-def _listed(names: Sequence[str]) -> str:
-    if len(names) > _NAMES_IN_TITLE:
-        return f"{', '.join(names[:_NAMES_IN_TITLE])} and {len(names) - _NAMES_IN_TITLE} more"
+def listed(names: Sequence[str]) -> str:
     if len(names) > 1:
         return f"{', '.join(names[:-1])} and {names[-1]}"
     return names[0] if names else ""
+
+
+def _in_title(names: Sequence[str]) -> str:
+    if len(names) > _NAMES_IN_TITLE:
+        return listed([*names[:_NAMES_IN_TITLE], f"{len(names) - _NAMES_IN_TITLE} more"])
+    return listed(names)
 
 
 def title(
@@ -84,8 +88,8 @@ def title(
         return f"{CLIENT_CARE_TITLE}: {owner.name.full}"
     if kind is ConversationKind.STAFF or not clients:
         others = [person.name.full for person_id, person in people.items() if person_id != reader]
-        return _listed(others) or "Only you"
-    return _listed(clients)
+        return _in_title(others) or "Only you"
+    return _in_title(clients)
 
 
 def room_name(kind: ConversationKind, organiser: Person) -> str:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from policies.content import Notice
+from policies.naming import listed
 from policies.vocabulary import PersonId
 
 # code → (for staff, for clients); None: this reader isn't told. "{person}" is who it is about.
 WORDS: Mapping[str, tuple[str | None, str | None]] = {
     "started": ("Conversation started", None),
     "member_added": ("{person} was added", "{person} joined"),
+    # Of a large group, whose masks come only when somebody speaks.
+    "roster": (None, "With you in this chat: {people}"),
     "member_removed": ("{person} was removed", "{person} left"),
     "member_left": ("{person} left", "{person} left"),
     "closed": (
@@ -71,6 +74,8 @@ WORDS: Mapping[str, tuple[str | None, str | None]] = {
     "client_active": ("{person} is active again", None),
 }
 
+ADDED_YOURSELF = "You were added to this chat. You can read what is written from now on."
+
 NameOf = Callable[[PersonId], str]
 
 
@@ -98,6 +103,13 @@ def for_staff(notice: Notice, name_of: NameOf) -> str | None:
     return _filled(WORDS[notice.code][0], notice, name_of)
 
 
-def for_client(notice: Notice, name_of: NameOf = _nobody) -> str | None:
+def for_client(notice: Notice, name_of: NameOf = _nobody, reader: PersonId | None = None) -> str | None:
     """The line to send to a client, or None for nothing; ``name_of`` gives what they may see (C7)."""
-    return _filled(WORDS.get(notice.code, (None, None))[1], notice, name_of)
+    template = WORDS.get(notice.code, (None, None))[1]
+    if notice.code == "member_added" and reader is not None and notice.params.get("person") == str(reader):
+        return ADDED_YOURSELF
+    if template is not None and "{people}" in template:
+        people = [PersonId(UUID(str(person))) for person in notice.params.get("people", ())]
+        names = [name_of(person) for person in people if person != reader]
+        return template.replace("{people}", listed(names)) if names else None
+    return _filled(template, notice, name_of)

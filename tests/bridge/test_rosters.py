@@ -2,15 +2,16 @@
 
 import asyncio
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from bridge import blasts, bookings, chat_settings, client_groups, messages, roster, timeline
+from bridge import blasts, bookings, chat_settings, client_groups, journal, messages, roster, timeline
 from bridge.database import Pool, transaction
 from bridge.errors import NotAllowed, NotFound
 from policies.chat_settings import Level, Switch
-from policies.content import Text
+from policies.content import Notice, Text
+from policies.membership import MAX_MASKS_AT_ONCE
 from policies.vocabulary import ConversationId, ConversationKind, Person, PersonId, Role
 from tests.support.people import keyring, make
 
@@ -96,6 +97,49 @@ async def test_somebody_added_reads_what_is_said_from_then_on(pool: Pool) -> Non
     posted = await practice.post(practice.therapist, group, "after")
     assert await practice.reads(late, group) == ["after"]
     assert late.id in await practice.deliveries(posted)
+
+
+async def told_the_roster(pool: Pool, conversation: ConversationId) -> list[set[UUID]]:
+    """Whom each notice of it goes to, in order."""
+    rows = await pool.fetch(
+        "SELECT e.id, e.sealed FROM entry e WHERE conversation_id = $1 AND kind = 'notice' ORDER BY seq",
+        conversation,
+    )
+    wrapped = await pool.fetchval("SELECT wrapped_key FROM conversation WHERE id = $1", conversation)
+    key = KEYS.unwrap(wrapped, str(conversation))
+    told = []
+    for row in rows:
+        content = journal.unseal(key, conversation, row["id"], row["sealed"])
+        if isinstance(content, Notice) and content.code == "roster":
+            found = await pool.fetch(
+                "SELECT m.person_id FROM delivery d JOIN leg l ON l.id = d.leg_id"
+                " JOIN member m ON m.id = l.member_id WHERE d.entry_id = $1", row["id"],
+            )  # fmt: skip
+            assert len(content.params["people"]) > MAX_MASKS_AT_ONCE
+            told.append({member["person_id"] for member in found})
+    return told
+
+
+async def test_in_a_large_group_everybody_is_told_who_is_in_it(pool: Pool) -> None:
+    """Their masks come only when they speak."""
+    practice = await Practice.with_clients(pool, *(f"N{n}" for n in range(MAX_MASKS_AT_ONCE + 1)))
+    *first, last = practice.clients
+    practice.clients = first
+    conversation = await practice.group()
+    assert await told_the_roster(pool, conversation) == []
+    async with transaction(pool) as tx:
+        await roster.add(
+            tx,
+            KEYS,
+            actor=practice.therapist.id,
+            conversation=conversation,
+            person=last.id,
+            at=NOW,
+            told=True,
+        )
+    assert await told_the_roster(pool, conversation) == [{last.id}]
+    practice.clients = [*first, last]
+    assert await told_the_roster(pool, await practice.group()) == [{client.id for client in practice.clients}]
 
 
 async def test_only_the_organiser_changes_the_roster(pool: Pool) -> None:

@@ -58,6 +58,13 @@ def test_a_thread_has_one_client() -> None:
     assert Effect.JOIN_ROSTER in on(TOM.id, add(group(AMINA, kind=DIRECT), TOM))
 
 
+def test_a_thread_whose_client_was_removed_waits_for_them_and_nobody_else() -> None:
+    for kind in (DIRECT, ConversationKind.BLAST):
+        was = carry_out(group(AMINA, kind=kind), remove(group(AMINA, kind=kind), AMINA.id), PEOPLE)
+        assert code(add(was, ADAM)) == "one_client"
+        assert Effect.OPEN_LEG in on(AMINA.id, add(was, AMINA))
+
+
 def test_two_clients_meet_only_after_they_have_been_told() -> None:
     assert start(COMMUNITY, SARA, [AMINA, ADAM]) is CONFIRM_TOLD
     assert Step(Effect.RECORD_TOLD) in steps(start(COMMUNITY, SARA, [AMINA, ADAM], told=True))
@@ -196,4 +203,5 @@ def test_no_sequence_of_changes_breaks_the_rules(
         assert len(current) == len(set(current)), "nobody is in twice"
         assert SARA.id in current, "the organiser stays"
         assert len(now.clients) <= {DIRECT: 1, COMMUNITY: MAX_CLIENTS}.get(kind, 0)
+        assert kind is not DIRECT or {client.id for client in now.clients} <= {AMINA.id}, "it stays hers"
         assert kind is not COMMUNITY or now.clients or now.closed, "no community without clients stays open"

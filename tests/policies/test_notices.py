@@ -1,7 +1,7 @@
 import pytest
 
 from policies.content import Notice
-from policies.notices import WORDS, for_client, for_staff
+from policies.notices import ADDED_YOURSELF, WORDS, for_client, for_staff
 from policies.vocabulary import PersonId
 from tests.policies.builders import person
 
@@ -21,6 +21,21 @@ def test_staff_read_the_name_and_clients_the_initials() -> None:
     notice = Notice("member_added", {"person": str(AMINA.id)})
     assert for_staff(notice, full) == "Amina Yusuf was added"
     assert for_client(notice, initials) == "A.Y. joined"
+
+
+def test_who_is_added_is_told_so_as_themselves() -> None:
+    notice = Notice("member_added", {"person": str(AMINA.id)})
+    assert for_client(notice, initials, AMINA.id) == ADDED_YOURSELF
+
+
+def test_the_roster_is_told_without_the_reader() -> None:
+    others = [person(name) for name in ("Bo Berg", "Cy Cole", "Di Dorn")]
+    everybody = {other.id: other.name.initials for other in (AMINA, *others)}
+    notice = Notice("roster", {"people": [str(other) for other in everybody]})
+    assert for_client(notice, everybody.__getitem__, AMINA.id) == "With you in this chat: B.B., C.C. and D.D."
+    alone = Notice("roster", {"people": [str(AMINA.id)]})
+    assert for_client(alone, everybody.__getitem__, AMINA.id) is None
+    assert for_staff(notice, full) is None
 
 
 @pytest.mark.parametrize("code", ["renamed", "identity_changed", "waiting_to_sign_in", "delivery_failed"])
