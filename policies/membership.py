@@ -205,7 +205,9 @@ def add(group: Group, person: Person, *, told: bool = False, barred: Refusal | N
         if person.status is PersonStatus.ARCHIVED and group.kind is ConversationKind.COMMUNITY:
             return _archived(person)
         clients = [*clients, person]
-        refusal = _others_thread(group, person) or _composition(group.kind, clients, told=told)
+        if (others := _others_thread(group, person)) is not None:
+            return others
+        refusal = _composition(group.kind, clients, told=told)
         if refusal is not None:
             return refusal
     steps = _steps(Change.ADDED, [person])

@@ -112,7 +112,7 @@ class Model:
         return may
 
     def add(self, c: Conversation, actor: int, person: int) -> bool:
-        one = c.kind == DIRECT and self.is_client(person) and any(self.is_client(s.person) for s in c.current)
+        one = c.kind == DIRECT and self.is_client(person) and person != c.client
         may = (
             self._edits(c, actor)
             and not c.closed
