@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from bridge import audit, chat_settings, messages, people, roster
+from bridge import audit, chat_settings, identities, messages, people, roster
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import Invalid, NotAllowed, NotFound, RuhError
@@ -209,7 +209,8 @@ async def of(tx: Transaction, keyring: Keyring, *, actor: PersonId, blast: UUID)
         raise NotFound
     key = keyring.unwrap(row["wrapped_key"], f"blast {blast}")
     recipients = await tx.fetch(
-        "SELECT r.client_id, r.state, r.reason, r.conversation_id, d.state AS delivery, l.hold,"
+        "SELECT r.client_id, r.state, r.reason, r.conversation_id, d.state AS delivery,"
+        f" {identities.HOLD} AS hold,"
         " (SELECT min(x.at) FROM receipt x JOIN entry e ON e.id = r.entry_id"
         "  WHERE x.conversation_id = r.conversation_id AND x.person_id = r.client_id"
         "  AND x.seq >= e.seq) AS read_at, coalesce(c.answered, false) AS answered"

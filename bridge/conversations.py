@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bridge import audit, people, roster
+from bridge import audit, identities, people, roster
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import Invalid, NotFound, SealBroken
@@ -60,7 +60,7 @@ class Row:
     unread: bool
     read_seq: int
     holds: tuple[tuple[PersonId, str], ...]
-    """Members whom nothing reaches now, and why: no_device, identity_changed, left."""
+    """Members whom nothing reaches now, and why: no_device, unsigned, identity_changed, left."""
     closed: bool
     archived: bool = False
     """Put away by the reader."""
@@ -84,7 +84,7 @@ class Row:
         return any(person.status is PersonStatus.ARCHIVED for person in self.others)
 
 
-_SELECT = """
+_SELECT = f"""
 SELECT c.id, c.kind, c.organiser_id, c.wrapped_key, c.title_sealed, c.last_message_seq,
     c.closed_at IS NOT NULL AS closed, m.read_seq, m.joined_seq, m.last_message_at AS at,
     m.archived_at IS NOT NULL AS archived, m.muted,
@@ -92,7 +92,7 @@ SELECT c.id, c.kind, c.organiser_id, c.wrapped_key, c.title_sealed, c.last_messa
     e.id AS last_id, e.author_id, e.sealed, e.deleted_at, x.id AS edit_id, x.sealed AS edit_sealed,
     ARRAY(SELECT ROW(o.person_id, o.removed_at IS NULL) FROM member o WHERE o.conversation_id = c.id
           ORDER BY o.joined_at, o.id) AS everybody,
-    ARRAY(SELECT ROW(lm.person_id, l.hold, l.silenced, l.state = 'wanted') FROM leg l
+    ARRAY(SELECT ROW(lm.person_id, {identities.HOLD}, l.silenced, l.state = 'wanted') FROM leg l
           JOIN member lm ON lm.id = l.member_id
           WHERE l.conversation_id = c.id AND l.state <> 'ended'
             AND (l.hold IS NOT NULL OR l.silenced OR l.state = 'wanted') ORDER BY lm.joined_at, lm.id) AS legs

@@ -28,6 +28,7 @@ from portal import (
     members,
     notifications,
     problems,
+    releasing,
     sign_in,
     starting,
     switches,
@@ -61,7 +62,7 @@ def create_app(
     }
     for blueprint in (
         assets, sign_in, activation, chat, writing, choosing, starting, blasts, members, keeping,
-        notifications, switches, care, trail, files, live, how_to,
+        releasing, notifications, switches, care, trail, files, live, how_to,
     ):  # fmt: skip
         app.register_blueprint(blueprint.blueprint)
     api.install(app)

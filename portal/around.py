@@ -43,6 +43,7 @@ def may(reader: Person, found: conversations.Row, action: Action) -> bool:
 
 _MEMBER_STATES = {
     "no_device": "hasn’t signed in to chat yet",
+    "unsigned": "hasn’t verified their app yet",
     "identity_changed": "on hold",
     "left": "left the chat in their app",
 }
@@ -58,6 +59,8 @@ def participants(reader: Person, found: conversations.Row) -> tuple[views.Partic
             return "You"
         if person.id in found.silenced:
             return "chat is off"
+        if _asked_back(found, person.id):
+            return "invited again"
         return _MEMBER_STATES.get(holds.get(person.id, ""), "")
 
     def one(person: Person) -> views.Participant:
@@ -67,15 +70,23 @@ def participants(reader: Person, found: conversations.Row) -> tuple[views.Partic
             disc(person),
             " · ".join(part for part in (ROLES[person.role], state(person)) if part),
             may_remove=may_remove and person.id != reader.id,
-            may_invite=may_add and holds.get(person.id) == "left",
+            may_invite=may_add and holds.get(person.id) == "left" and not _asked_back(found, person.id),
         )
 
     return tuple(one(person) for person in (reader, *found.others))
 
 
-def removals(found: conversations.Row, around: Around) -> tuple[views.Removal, ...]:
-    """Whose copies are being taken back, and what came of it (C11)."""
+def _asked_back(found: conversations.Row, person: PersonId) -> bool:
+    """They left in their app, and their room is being offered to them again."""
+    return person in found.unready and (person, "left") in found.holds
+
+
+def removals(reader: Person, found: conversations.Row, around: Around) -> tuple[views.Removal, ...]:
+    """Whose copies are being taken back, and what came of it (C11); who is out may be added again."""
     people = {person.id: person for person in (*found.others, *found.former)}
+    inside = {person.id for person in found.others}
+    may_add = may(reader, found, Action.ADD_MEMBER)
+    latest = {one.person_id: one for one in reversed(around.removals)}
     return tuple(
         views.Removal(
             name=people[one.person_id].name.full,
@@ -85,6 +96,10 @@ def removals(found: conversations.Row, around: Around) -> tuple[views.Removal, .
             done_at=one.done_at,
             part=_part(one),
             stuck=one.error is not None,
+            back=one.person_id
+            if may_add and one.person_id not in inside and latest[one.person_id] is one
+            else None,
+            left=one.progress.keeps_copy,
         )
         for one in around.removals
         if one.person_id in people
@@ -105,18 +120,43 @@ def banners(reader: Person, found: conversations.Row, around: Around) -> tuple[v
         shown.append(views.Banner("This conversation is closed. It can still be read."))
     if setting_up := _setting_up(found):
         shown.append(views.Banner(setting_up))
-    names = {person.id: person.name.full for person in found.others}
-    for hold, banner in _BANNERS.items():
-        held = [names[person] for person, why in found.holds if why == hold and person in names]
-        if held and not found.closed:
-            release = listed(held) if hold == "identity_changed" and found.is_organiser else ""
-            shown.append(views.Banner(banner.words(held), warn=hold != "no_device", release=release))
+    shown += _holds(found, during_setup=bool(setting_up))
     for refusal in around.off.values():
         shown.append(views.Banner(f"{refusal.words} {_OFF}"))
     archived = [person.name.full for person in found.others if person.id in _archived(found)]
     if archived:
         shown.append(views.Banner(_ARCHIVED.words(archived)))
     return tuple(shown)
+
+
+def _holds(found: conversations.Row, *, during_setup: bool) -> list[views.Banner]:
+    """One line for each reason why something waits."""
+    if found.closed:
+        return []
+    names = {person.id: person.name.full for person in found.others}
+    shown = []
+    for hold, banner in _BANNERS.items():
+        held = [person for person, why in found.holds if why == hold and person in names]
+        # Whoever isn't reached yet is counted there already.
+        if hold == "no_device" and during_setup:
+            held = [person for person in held if person not in found.unready]
+        back = [person for person in held if _asked_back(found, person)]
+        held = [person for person in held if person not in back]
+        if held:
+            words = banner.words([names[person] for person in held], may_act=found.is_organiser)
+            alone = held[0] if hold == "left" and found.is_organiser and len(held) == 1 else None
+            shown.append(
+                views.Banner(
+                    words,
+                    warn=hold in _WARNS,
+                    release=hold == "identity_changed" and found.is_organiser,
+                    invite=alone,
+                    invites=names[alone] if alone else "",
+                )
+            )
+        if back:
+            shown.append(views.Banner(_ASKED_BACK.words([names[person] for person in back])))
+    return shown
 
 
 def _archived(found: conversations.Row) -> set[PersonId]:
@@ -130,45 +170,62 @@ def _setting_up(found: conversations.Row) -> str:
     if found.kind is not ConversationKind.COMMUNITY or not waiting or found.closed:
         return ""
     ready = len(clients) - len(waiting)
-    people = "1 person" if len(clients) == 1 else f"{len(clients)} people"
-    return (
-        f"Reaching {ready} of {people}. You can write already: everybody gets it as soon as they are reached."
-    )
+    people = "1 client" if len(clients) == 1 else f"{len(clients)} clients"
+    return f"Setting up: {ready} of {people} ready. You can write already; the others get it when they are."
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """For one person, and for several."""
+    """For one person, and for several; then what the organiser can do, and what the others are told."""
 
     one: str
     several: str
+    organiser: str = ""
+    others: str = ""
 
-    def words(self, names: Sequence[str]) -> str:
+    def words(self, names: Sequence[str], *, may_act: bool = True) -> str:
         if len(names) == 1:
-            return self.one.format(person=names[0])
-        return self.several.format(count=len(names), people=listed(names))
+            said = self.one.format(person=names[0])
+        else:
+            said = self.several.format(count=len(names), people=listed(names))
+        return f"{said} {self.organiser if may_act else self.others}".strip()
 
 
+_WARNS = frozenset({"identity_changed", "left", "unsigned"})
 _BANNERS = {
     "identity_changed": _Words(
-        "{person}’s security details have changed, as after a reinstalled app. Please check with them, for "
-        "example by phone, that it was them. Until you release it, nothing is sent to them.",
-        "The security details of {count} people have changed, as after a reinstalled app: {people}. Please "
-        "check with them, for example by phone, that it was them. Until you release it, nothing is sent to "
-        "them.",
+        "{person}’s security details have changed, as after a reinstalled app.",
+        "The security details of {count} people have changed, as after a reinstalled app: {people}.",
+        "Please check with them, for example by phone, that it was them. Until you release it, nothing is "
+        "sent to them.",
+        "Nothing is sent to them until whoever started this conversation has checked that it was them.",
     ),
     "left": _Words(
-        "{person} left this chat in their app. Your messages wait until they come back; under Details you "
-        "can invite them again.",
-        "{count} people left this chat in their app: {people}. Your messages to them wait until they come "
-        "back; under Details you can invite them again.",
+        "{person} left this chat in their app. What is written waits until they come back.",
+        "{count} people left this chat in their app: {people}. What is written waits until they come back.",
+        "You can invite them again.",
+    ),
+    "unsigned": _Words(
+        "{person} has signed in, but hasn’t verified the app they use, so nothing can be sent to it safely "
+        "yet.",
+        "{count} people have signed in, but haven’t verified the app they use, so nothing can be sent to it "
+        "safely yet: {people}.",
+        "Ask them to verify it in the app’s settings, with their other phone or computer or with their "
+        "recovery key. Your messages are kept until then.",
+        "They can do so in the app’s settings, with their other phone or computer or with their recovery "
+        "key. Messages are kept until then.",
     ),
     "no_device": _Words(
-        "{person} hasn’t signed in to chat yet. Your messages are kept, and reach them when they do.",
-        "{count} people haven’t signed in to chat yet: {people}. Your messages are kept, and reach them when "
-        "they do.",
+        "{person} hasn’t signed in to chat yet.",
+        "{count} people haven’t signed in to chat yet: {people}.",
+        "Your messages are kept, and reach them when they do.",
+        "Messages are kept, and reach them when they do.",
     ),
 }
+_ASKED_BACK = _Words(
+    "{person} has been invited again. What is written waits until they accept.",
+    "{count} people have been invited again: {people}. What is written waits until they accept.",
+)
 _ARCHIVED = _Words(
     "{person} is archived. You can still write to each other here.",
     "{count} people are archived: {people}. You can still write to each other here.",
@@ -184,7 +241,7 @@ def row_state(found: conversations.Row) -> tuple[str, bool]:
     if found.closed:
         return "closed", False
     clients = clients_of(found)
-    holds = [hold for _, hold in found.holds]
+    holds = [hold for person, hold in found.holds if not _asked_back(found, person)]
     for hold, (words, warn) in _ROW_STATES.items():
         count = holds.count(hold)
         if count and len(clients) <= 1:
@@ -193,6 +250,8 @@ def row_state(found: conversations.Row) -> tuple[str, bool]:
             return (f"{count} {words}" if warn else words), warn
     if len(clients) == 1 and found.silenced:
         return "chat is off", False
+    if len(clients) == 1 and _asked_back(found, clients[0].id):
+        return "invited again", False
     if len(clients) == 1 and found.has_archived_client:
         return "archived client", False
     return "", False
@@ -201,16 +260,20 @@ def row_state(found: conversations.Row) -> tuple[str, bool]:
 _ROW_STATES = {
     "identity_changed": ("on hold", True),
     "left": ("left the chat", True),
+    "unsigned": ("app not verified", True),
     "no_device": ("waiting to sign in", False),
 }
 
 
 def state(found: conversations.Row) -> str:
     """The line under the title."""
-    if said := row_state(found)[0]:
-        return said.capitalize()
+    said = row_state(found)[0]
     clients = [person.name.full for person in clients_of(found)]
     members = f"{len(found.others) + 1} members"
+    if said and found.kind is ConversationKind.COMMUNITY:
+        return f"Community chat, {members}, {said}"
+    if said:
+        return said.capitalize()
     match found.kind:
         case ConversationKind.BLAST if len(clients) == 1:
             return f"Message blast to {clients[0]}" if found.has_own_title else "Message blast"

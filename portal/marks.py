@@ -37,8 +37,9 @@ def mark(
             DeliveryState.FAILED, words, f"{words}. Please send it again, or ask Client Care for help."
         )
     for hold, state in (("identity_changed", DeliveryState.HELD), ("left", DeliveryState.HELD),
-                        ("no_device", DeliveryState.WAITING)):  # fmt: skip
-        if held := [d for d in going if (d.hold or holds.get(d.person_id)) == hold]:
+                        ("unsigned", DeliveryState.HELD), ("no_device", DeliveryState.WAITING)):  # fmt: skip
+        # What holds somebody now is said more exactly by the conversation than by the delivery.
+        if held := [d for d in going if (holds.get(d.person_id) or d.hold) == hold]:
             words = _HELD[hold].format(_names(held, recipients))
             return Mark(state, words, words)
     if going:
@@ -49,6 +50,7 @@ def mark(
 _HELD = {
     "identity_changed": "Held: {}’s security details have changed",
     "left": "Held: {} left the chat in their app",
+    "unsigned": "Waiting for {} to verify their app",
     "no_device": "Waiting for {} to sign in",
 }
 

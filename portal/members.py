@@ -86,11 +86,23 @@ def _takes_clients(found: Row) -> bool:
 @signed_in
 async def preview(conversation: UUID) -> Response:
     """Who would come, and from when on they read."""
-    given, wired = await request.form, services()
+    people = choosing.ids((await request.form).get("people", ""))
+    return await _ask_to_add(ConversationId(conversation), people, back="Back")
+
+
+@blueprint.get("/chat/<uuid:conversation>/members/<uuid:person>/add")
+@signed_in
+async def ask_to_add_again(conversation: UUID, person: UUID) -> Response:
+    """Somebody who was in it before; what they had before stays away from them."""
+    return await _ask_to_add(ConversationId(conversation), [PersonId(person)], back="Cancel")
+
+
+async def _ask_to_add(conversation: ConversationId, people: Sequence[PersonId], *, back: str) -> Response:
+    wired = services()
     async with transaction(wired.pool) as tx:
         await allowed(tx, g.me.id, conversation, Action.ADD_MEMBER)
-        found = await conversations.one(tx, wired.keyring, g.me.id, ConversationId(conversation))
-        chosen = await communities.chosen(tx, wired.keyring, g.me, choosing.ids(given.get("people", "")))
+        found = await conversations.one(tx, wired.keyring, g.me.id, conversation)
+        chosen = await communities.chosen(tx, wired.keyring, g.me, people)
     if not chosen:
         raise Invalid("nobody", "Choose at least one person to add.")
     names = [person.name.full for person in chosen]
@@ -108,7 +120,8 @@ async def preview(conversation: UUID) -> Response:
             people=[present.choice(person) for person in chosen],
             tick=_tick(clients) if clients and together > 1 else "",
             verb="Add" if len(names) == 1 else f"Add {len(names)} people",
-            back="Back",
+            back=back,
+            says=f"{listed(names)} {'has' if len(names) == 1 else 'have'} been added.",
             warn=False,
         )
     )
@@ -158,6 +171,9 @@ async def ask_to_remove(conversation: UUID, person: UUID) -> Response:
             action=f"/chat/{conversation}/members/{person}/remove",
             title=f"Remove {member.name.full}?",
             said=_what_removal_does(found, member, count),
+            says=f"{member.name.full} has been removed."
+            if member.role.is_staff
+            else f"{member.name.full} has been removed. Details show how far their copy has been taken back.",
             verb=f"Remove {member.name.first or member.name.full}",
             warn=True,
         )

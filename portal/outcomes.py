@@ -89,6 +89,7 @@ def _counts(recipients: tuple[Recipient, ...]) -> tuple[str, ...]:
         (sum(1 for r in recipients if r.read_at and not r.answered), "seen"),
         (sum(1 for r in recipients if _is_delivered(r) and not r.read_at and not r.answered), "delivered"),
         (sum(1 for r in recipients if _waits(r) == "no_device"), "waiting to sign in"),
+        (sum(1 for r in recipients if _waits(r) == "unsigned"), "waiting to verify their app"),
         (sum(1 for r in recipients if _waits(r) in ("identity_changed", "left")), "on hold"),
         (sum(1 for r in recipients if r.state == "started" and r.delivery in _LOST), "not delivered"),
         (sum(1 for r in recipients if r.state == "skipped"), "skipped"),
@@ -115,6 +116,7 @@ _SKIPPED = {
 }
 _HELD = {
     "no_device": "Waiting: {name} hasn’t signed in to chat yet",
+    "unsigned": "Waiting: {name} hasn’t verified their app yet",
     "identity_changed": "On hold: {name}’s security details have changed",
     "left": "On hold: {name} left the chat in their app",
 }

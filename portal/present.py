@@ -38,9 +38,13 @@ _PLACES = (
 
 
 def me(person: Person) -> views.Me:
-    may_start = bool(access.decide(Action.START_STAFF, person.role))
+    may_start, meets_clients = (
+        bool(access.decide(action, person.role)) for action in (Action.START_STAFF, Action.START_DIRECT)
+    )
     places = tuple(place for action, place in _PLACES if access.decide(action, person.role))
-    return views.Me(person.id, person.name.full, ROLES[person.role], disc(person), may_start, places)
+    return views.Me(
+        person.id, person.name.full, ROLES[person.role], disc(person), may_start, meets_clients, places
+    )
 
 
 def row(reader: Person, found: conversations.Row) -> views.Row:
@@ -228,7 +232,8 @@ class Reader:
             typing=typing,
             limit=contents.MAX_TEXT,
             client=clients[0].name.full if len(clients) == 1 else "",
-            removals=around.removals(found, self._around),
+            with_clients=found.kind not in (ConversationKind.STAFF, ConversationKind.CLIENT_CARE),
+            removals=around.removals(person, found, self._around),
             may_add=around.may(person, found, Action.ADD_MEMBER),
             may_leave=around.may(person, found, Action.LEAVE),
             may_close=around.may(person, found, Action.CLOSE),

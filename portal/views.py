@@ -48,6 +48,7 @@ class Me:
     disc: Disc
     may_start: bool = True
     """"New" is for the team; whom it offers depends on who asks."""
+    meets_clients: bool = True
     places: tuple[Place, ...] = ()
 
 
@@ -189,12 +190,16 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """A line over the timeline that stays until it no longer holds; ``release`` names whom to release."""
+    """A line over the timeline that stays until it no longer holds, with what can be done about it."""
 
     words: str
     warn: bool = False
-    release: str = ""
+    release: bool = False
     unarchive: bool = False
+    invite: UUID | None = None
+    """Who left in their app and can be asked back."""
+    invites: str = ""
+    """Their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,10 @@ class Removal:
     part: tuple[int, int] | None = None
     stuck: bool = False
     """It didn't work this time; it is tried again by itself."""
+    back: UUID | None = None
+    """Whom the reader may add again."""
+    left: bool = False
+    """By themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +250,7 @@ class Talk:
     typing: tuple[str, ...] = ()
     limit: int = 5000
     client: str = ""
+    with_clients: bool = True
     removals: tuple[Removal, ...] = ()
     may_add: bool = False
     may_leave: bool = False

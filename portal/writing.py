@@ -12,7 +12,7 @@ from asyncpg import UniqueViolationError
 from markupsafe import Markup
 from quart import Blueprint, Response, g, redirect, request
 
-from bridge import conversations, identities, messages, timeline
+from bridge import conversations, messages, timeline
 from bridge.database import Transaction, transaction
 from bridge.errors import Invalid, NotFound
 from bridge.formatting import from_composer
@@ -143,18 +143,3 @@ async def delete(conversation: UUID, entry: UUID) -> Response:
     async with transaction(wired.pool) as tx:
         return await _line(tx, where, EntryId(entry))
 
-
-@blueprint.post("/chat/<uuid:conversation>/release")
-@signed_in
-async def release(conversation: UUID) -> Response:
-    """Somebody has made sure that it is still the same client: what was held goes out."""
-    wired = services()
-    async with transaction(wired.pool) as tx:
-        await identities.release(
-            tx,
-            wired.keyring,
-            actor=g.me.id,
-            conversation=ConversationId(conversation),
-            at=datetime.now(UTC),
-        )
-    return Response(status=204)

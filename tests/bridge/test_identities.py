@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge import identities, legs
+from bridge import conversations, identities, legs
 from bridge.database import Pool, transaction
 from bridge.errors import Invalid, NotAllowed, NotFound
 from bridge.feed import Change, listen
@@ -34,8 +34,18 @@ async def change(thread: Thread, pinned: str | None, offered: str | None) -> Non
         await legs.set_hold(tx, thread.leg, identities.CHANGED)
 
 
+async def shown(thread: Thread) -> list[identities.Offered]:
+    async with transaction(thread.pool) as tx:
+        return await identities.offered(tx, actor=thread.therapist.id, conversation=thread.id)
+
+
 async def release(thread: Thread, actor: object = None) -> object:
-    return await thread.act(identities.release, actor=actor or thread.therapist.id)
+    """By what the organiser is shown now."""
+    try:
+        seen = [one.mark for one in await shown(thread)]
+    except Invalid:
+        seen = []
+    return await thread.act(identities.release, actor=actor or thread.therapist.id, seen=seen)
 
 
 async def identity(thread: Thread) -> tuple[str, str | None, int]:
@@ -115,3 +125,43 @@ async def test_what_the_client_has_with_somebody_else_goes_on_too(thread: Thread
     )
     await release(thread)
     assert await thread.pool.fetchval("SELECT hold FROM leg WHERE id = $1", other.leg) is None
+
+
+async def test_what_changed_again_since_it_was_shown_is_not_released(thread: Thread) -> None:
+    before = await shown(thread)
+    await thread.pool.execute("UPDATE crypto_user SET offered_master_key = 'another'")
+    with pytest.raises(Invalid) as refused:
+        await thread.act(identities.release, actor=thread.therapist.id, seen=[one.mark for one in before])
+    assert refused.value.code == identities.CHANGED_AGAIN
+    assert (await identity(thread))[:2] == ("changed", "pinned")
+    assert await thread.pool.fetchval("SELECT hold FROM leg WHERE id = $1", thread.leg) == identities.CHANGED
+    now = await shown(thread)
+    assert now[0].code != before[0].code
+    await thread.act(identities.release, actor=thread.therapist.id, seen=[one.mark for one in now])
+    assert (await identity(thread))[:2] == ("pinned", "another")
+
+
+@pytest.mark.parametrize(
+    ("master_key", "devices", "said"),
+    [(None, [], "no_device"), ("key", [], "no_device"), ("key", [False], "unsigned"),
+     ("key", [False, True], "no_device"), (None, [False], "no_device")],
+)  # fmt: skip
+async def test_who_has_signed_in_without_verifying_waits_for_something_else(
+    pool: Pool, master_key: str | None, devices: list[bool], said: str
+) -> None:
+    thread = await a_thread(pool)
+    who = await user(thread)
+    async with transaction(pool) as tx:
+        await tx.execute(
+            "INSERT INTO crypto_user (user_id, state, master_key) VALUES ($1, 'pinned', $2)", who, master_key
+        )
+        for n, signed in enumerate(devices):
+            await tx.execute(
+                "INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, signed)"
+                " VALUES ($1, $2, $2, $2, $3)",
+                who, str(n), signed,
+            )  # fmt: skip
+        await legs.set_hold(tx, thread.leg, "no_device")
+        found = await conversations.one(tx, thread.keys, thread.therapist.id, thread.id)
+        assert found.holds == ((thread.client.id, said),)
+        assert await identities.unsigned(tx, [who]) == ({who} if said == "unsigned" else set())

@@ -40,7 +40,7 @@ def test_several_who_wait_are_one_banner() -> None:
 
 def test_setting_up_counts_who_is_reached_and_leaves_out_whose_chat_is_off() -> None:
     unready = tuple(person.id for person in FIVE[:3])
-    assert said(group(unready=unready))[0].startswith("Reaching 2 of 5 people.")
+    assert said(group(unready=unready))[0].startswith("Setting up: 2 of 5 clients ready.")
     assert said(group(unready=unready, silenced=unready)) == []
     assert said(group(unready=unready, closed=True)) == ["This conversation is closed. It can still be read."]
 

@@ -46,11 +46,11 @@ def changed(stage: Stage, conversation: ConversationId, query: str, *arguments: 
 def test_setting_up_a_group_is_told_as_it_goes(page: Page, stage: Stage, group: Group) -> None:
     sara, _, conversation = group
     enter(page, stage, sara, f"/chat/{conversation}")
-    expect(page.locator("#banners")).to_contain_text("Reaching 0 of 10 people")
+    expect(page.locator("#banners")).to_contain_text("Setting up: 0 of 10 clients ready")
     assert findings(page) == []
     some = "UPDATE leg SET state = 'open', hold = NULL WHERE conversation_id = $1 AND id IN"
     changed(stage, conversation, f"{some} (SELECT id FROM leg WHERE conversation_id = $1 LIMIT 4)")
-    expect(page.locator("#banners")).to_contain_text("Reaching 4 of 10 people")
+    expect(page.locator("#banners")).to_contain_text("Setting up: 4 of 10 clients ready")
     changed(stage, conversation, f"{some} (SELECT id FROM leg WHERE conversation_id = $1)")
     expect(page.locator(".banner")).to_have_count(0)
 

@@ -8,9 +8,9 @@ import "./dialogs.js";
 import { forgetDrafts } from "./drafts.js";
 import "./keys.js";
 import { markCurrent, showPane } from "./list.js";
-import { connect, follow, sayRead } from "./live.js";
+import { connect, follow, reconnect, sayRead } from "./live.js";
 import { enterNew } from "./new.js";
-import { sayUnread } from "./notices.js";
+import { offerNotices, sayUnread } from "./notices.js";
 import { run, showWaiting } from "./sending.js";
 import { arrange, enter, openConversation } from "./timeline.js";
 import { keepTimesTrue, sayTimes } from "./times.js";
@@ -44,6 +44,7 @@ keepTimesTrue(() => {
   arrange();
 });
 connect();
+offerNotices(reconnect);
 run();
 
 document.addEventListener("htmx:after:swap", (event) => {
@@ -53,6 +54,9 @@ document.addEventListener("htmx:after:swap", (event) => {
     showPane("talk");
     follow();
     focusBox();
+  } else if (target?.id === "rows-area") {
+    markCurrent();
+    sayTimes(target);
   } else if (!target?.classList?.contains("people")) {
     sayTimes();
     arrange();

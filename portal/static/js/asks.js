@@ -9,16 +9,25 @@ import { openConversation } from "./timeline.js";
 const dialog = () => $("#ask-dialog");
 
 async function ask(url) {
+  const opener = document.activeElement;
   try {
     const answer = await request(url);
     const html = await answer.text();
     if (!answer.ok) return answer.status === 401 || toast(html.trim());
     clear(dialog(), 0);
     dialog().showModal();
+    dialog().addEventListener("close", () => setTimeout(() => keepFocus(opener)), { once: true });
     push(dialog(), html);
   } catch {
     toast("There is no connection at the moment. Please try again.");
   }
+}
+
+/** What was asked about may be gone by now, and the button with it: then the focus stays near. */
+function keepFocus(opener) {
+  if (opener?.isConnected && opener.checkVisibility()) return opener.focus({ preventScroll: true });
+  if (document.activeElement && document.activeElement !== document.body) return;
+  ($("#details:not([hidden]) [data-close-details]") ?? $("#message-box") ?? $("#details-button") ?? $("#main"))?.focus({ preventScroll: true });
 }
 
 /** Posts; resolves to whether it was done. Words of a refusal are shown. */

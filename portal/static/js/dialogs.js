@@ -63,28 +63,17 @@ async function act(url, then) {
 }
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest?.("[data-delete], [data-release]");
+  const button = event.target.closest?.("[data-delete]");
   if (!button) return;
-  if (button.dataset.delete) {
-    const yes = await confirm({
-      title: "Delete this message?",
-      words: "It disappears for the client, on their devices too as soon as these are online. Here it stays marked as deleted.",
-      verb: "Delete message",
-    });
-    if (yes) {
-      const line = button.closest(".message");
-      await act(button.dataset.delete, (html) => htmx.swap({ text: html, target: line, swap: "outerHTML", sourceElement: line }));
-      document.dispatchEvent(new CustomEvent("ruh:changed"));
-    }
-  } else {
-    const { name, release } = button.dataset;
-    const yes = await confirm({
-      title: `Send to ${name} again?`,
-      words: `The app of ${name} was set up anew, for example on a new phone. If you are not sure that it is really them, ask them by phone first. What has been waiting goes out as soon as you release it.`,
-      verb: "Release",
-    });
-    if (yes) await act(release, () => toast(`Released. What was waiting for ${name} is on its way.`));
-  }
+  const yes = await confirm({
+    title: "Delete this message?",
+    words: "It disappears for the client, on their devices too as soon as these are online. Here it stays marked as deleted.",
+    verb: "Delete message",
+  });
+  if (!yes) return;
+  const line = button.closest(".message");
+  await act(button.dataset.delete, (html) => htmx.swap({ text: html, target: line, swap: "outerHTML", sourceElement: line }));
+  document.dispatchEvent(new CustomEvent("ruh:changed"));
 });
 
 /** The one menu, behind "You". */

@@ -56,6 +56,12 @@ function closed(event) {
   setTimeout(connect, wait);
 }
 
+/** At once and anew: what the service has to know of this browser is said when connecting. */
+export function reconnect() {
+  pauses = 0;
+  socket?.close();
+}
+
 addEventListener("online", () => socket?.readyState === WebSocket.CLOSED && ((pauses = 0), connect()));
 
 function say(words) {
@@ -75,8 +81,13 @@ const changes = {
   part(conversation, id, html) {
     const here = conversation === openConversation() && document.getElementById(id);
     if (!here || here.querySelector("input:not([type=checkbox])")) return;
+    const focused = here.contains(document.activeElement);
     htmx.swap({ text: html, target: here, swap: "outerMorph", sourceElement: here });
     document.dispatchEvent(new CustomEvent("ruh:part", { detail: id }));
+    // The button that was just pressed may be gone: the keyboard goes on from there, not from the page's top.
+    if (focused && document.activeElement === document.body) {
+      ($("#details:not([hidden]) [data-close-details]") ?? $("#message-box") ?? $("#details-button"))?.focus({ preventScroll: true });
+    }
   },
   composer(conversation, silence, html) {
     const here = conversation === openConversation() && $("#composer-area");

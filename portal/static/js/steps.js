@@ -64,7 +64,11 @@ export async function post(dialog, url, body) {
     }
     if (!answer.ok) refuse(step, text.trim() || "Something went wrong on our side. Please try again in a moment.");
     else if (text) push(dialog, text);
-    else dialog.close();
+    else {
+      const says = $("[data-says]", step)?.dataset.says;
+      dialog.close();
+      if (says) toast(says);
+    }
   } catch {
     refuse(step, "There is no connection at the moment. Nothing has been sent; please try again.");
   }

@@ -1,12 +1,14 @@
 """Who booked today and signs in next week reads all of it (P2); a changed identity is asked for first."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from bridge import accounts, conversations, identities
 from bridge.database import transaction
 from bridge.errors import Invalid, NotAllowed, NotFound
 from policies.content import Notice
-from policies.vocabulary import ConversationId, Role
+from policies.vocabulary import ConversationId, PersonId, Role
 from tests.clients.element import Element
 from tests.clients.protocol import RealClient
 from tests.journeys.ledger import shown
@@ -128,11 +130,10 @@ async def test_a_changed_identity_is_held_until_the_organiser_confirms_it(world:
 
     outsider = await world.therapist()
     with pytest.raises(NotFound):
-        await world.act(identities.release, actor=outsider.id, conversation=talk.conversation)
+        await world.act(identities.release, actor=outsider.id, conversation=talk.conversation, seen=())
     with pytest.raises(NotAllowed):
-        await world.act(identities.release, actor=talk.client.id, conversation=talk.conversation)
-    released = await world.act(identities.release, actor=talk.therapist.id, conversation=talk.conversation)
-    assert released == [talk.client.id]
+        await world.act(identities.release, actor=talk.client.id, conversation=talk.conversation, seen=())
+    assert await _release(talk) == [talk.client.id]
 
     await talk.reads("only if it is you")
     await hold(world, talk.conversation, None)
@@ -141,7 +142,7 @@ async def test_a_changed_identity_is_held_until_the_organiser_confirms_it(world:
     assert (notice.content.code, notice.author_id) == ("identity_released", talk.therapist.id)
     assert not any("confirmed" in seen.body.lower() for seen in await talk.app.timeline(talk.room))
     with pytest.raises(Invalid):
-        await world.act(identities.release, actor=talk.therapist.id, conversation=talk.conversation)
+        await _release(talk)
 
 
 async def test_an_identity_that_changed_while_we_were_away_is_held_too(world: World) -> None:
@@ -156,8 +157,16 @@ async def test_an_identity_that_changed_while_we_were_away_is_held_too(world: Wo
     await hold(world, talk.conversation, "identity_changed")
     line = await talk.line(lambda line: line.id == posted.entry_id)
     assert line.deliveries[0].state == "pending"
-    await world.act(identities.release, actor=talk.therapist.id, conversation=talk.conversation)
+    await _release(talk)
     await talk.reads("after")
+
+
+async def _release(talk: Talk) -> Sequence[PersonId]:
+    """The organiser confirms what they are shown."""
+    who = {"actor": talk.therapist.id, "conversation": talk.conversation}
+    async with transaction(talk.world.pool) as tx:
+        shown = await identities.offered(tx, **who)
+    return await talk.world.act(identities.release, seen=[one.mark for one in shown], **who)
 
 
 async def _sessions(talk: Talk) -> list[tuple[str, int]]:
