@@ -167,8 +167,18 @@ class NioClient(RealClient):
             _must(await self.client.keys_upload())
         if self.client.should_query_keys:
             _must(await self.client.keys_query())
-        self._syncing = asyncio.create_task(self.client.sync_forever(LONG_POLL, SYNC_FILTER))
+        self._syncing = asyncio.create_task(self._sync())
         self._syncing.add_done_callback(self._sync_ended)
+
+    async def _sync(self) -> None:
+        while True:
+            try:
+                await self.client.sync_forever(LONG_POLL, SYNC_FILTER)
+                return
+            except nio.LocalProtocolError as error:
+                # Its loop asks for keys that a message sent meanwhile has asked for already, and stumbles.
+                if "No key query required" not in str(error):
+                    raise
 
     def _sync_ended(self, task: asyncio.Task[None]) -> None:
         self._broken = task.exception() if not task.cancelled() else None
