@@ -1,4 +1,8 @@
-"""Events of a leg that could not become entries: kept as ciphertext, tried again, shown by id (M13)."""
+"""Events of a leg that could not become entries: kept as ciphertext, tried again, shown by id (M13).
+
+What is settled, or came in clear and won't be tried again, is kept without its content: a deleted message's
+words must not live on here, and words in the clear nowhere (S2).
+"""
 
 import json
 from dataclasses import dataclass
@@ -8,6 +12,8 @@ from uuid import UUID
 from bridge.database import Transaction
 
 FOREVER = None
+ENCRYPTED = "m.room.encrypted"
+_ENVELOPE = frozenset({"event_id", "type", "sender", "room_id", "origin_server_ts", "state_key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ async def park(
     again_in: float | None,
 ) -> bool:
     """Keep it; `again_in` seconds until it is tried again, None when that can't help. False: kept before."""
+    if again_in is FOREVER and event.get("type") != ENCRYPTED:
+        event = {name: value for name, value in event.items() if name in _ENVELOPE}
     content = event.get("content")
     session = content.get("session_id") if isinstance(content, dict) else None
     if not (isinstance(session, str) and session.isascii() and session.isprintable()):
@@ -83,7 +91,7 @@ async def of_session(tx: Transaction, room_id: str, session_id: str) -> list[Par
 async def settled(tx: Transaction, room_id: str, event_id: str) -> None:
     """Nothing more will come of it."""
     await tx.execute(
-        "UPDATE parked_event SET resolved_at = now(), next_attempt_at = NULL"
+        "UPDATE parked_event SET resolved_at = now(), next_attempt_at = NULL, raw = '{}'"
         " WHERE room_id = $1 AND event_id = $2",
         room_id, event_id,
     )  # fmt: skip

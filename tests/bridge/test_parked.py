@@ -84,3 +84,32 @@ async def test_what_became_an_entry_takes_its_notice_with_it(thread: Thread) -> 
     assert await one(thread, "$found") is None
     (line,) = await thread.lines()
     assert line.deleted_at is not None
+
+
+async def test_what_is_settled_or_came_in_clear_is_kept_without_its_content(thread: Thread) -> None:
+    """A deleted message's words must not live on here, and words in the clear nowhere (S2)."""
+    await park(thread, "$late", ciphertext="I feel awful")
+    waiting = await one(thread, "$late")
+    assert waiting is not None
+    async with transaction(thread.pool) as tx:
+        await parked.resolved(tx, waiting)
+    await park(thread, "$clear", again_in=parked.FOREVER, body="I feel awful")
+    kept = await thread.pool.fetch("SELECT raw FROM parked_event")
+    assert len(kept) == 2
+    assert all("awful" not in row["raw"] for row in kept)
+
+
+async def test_a_ciphertext_that_helps_nobody_yet_is_kept(thread: Thread) -> None:
+    event = {
+        "event_id": "$x",
+        "sender": "@c:ruh.test",
+        "type": parked.ENCRYPTED,
+        "content": {"ciphertext": "A"},
+    }
+    async with transaction(thread.pool) as tx:
+        await parked.park(
+            tx, leg=thread.leg, room_id=ROOM, event=event, reason="replayed", again_in=parked.FOREVER
+        )
+    kept = await one(thread, "$x")
+    assert kept is not None
+    assert kept.raw == event
