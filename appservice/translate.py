@@ -159,12 +159,14 @@ def _without_fallback(body: str) -> str:
         return body
     lines = body.split("\n")
     rest = next((i for i, line in enumerate(lines) if not line.startswith(">")), len(lines))
-    return "\n".join(lines[rest:]).strip() or body
+    # Nothing but a quotation was their own doing: it stays, without whom it names.
+    return "\n".join(lines[rest:]).strip() or _QUOTING.sub(">", body)
 
 
 def _fallback(content: Mapping[str, Any]) -> str:
     body = content.get("body")
-    return clean_text(body)[:MAX_TEXT] if isinstance(body, str) else ""
+    body = clean_text(body) if isinstance(body, str) else ""
+    return (_without_fallback(body) if _QUOTING.match(body) else body)[:MAX_TEXT]
 
 
 def _attachment(kind: AttachmentKind, content: Mapping[str, Any], reply_to: str | None) -> Said:

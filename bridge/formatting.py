@@ -7,6 +7,7 @@ is. The tags are those of the client-server API ("m.room.message msgtypes"), les
 import re
 from html import escape, unescape
 from html.parser import HTMLParser
+from urllib.parse import urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
@@ -27,6 +28,16 @@ _INLINE = frozenset({
 # fmt: on
 _LINK_REL = "noopener noreferrer"
 
+
+def _is_pill(address: str) -> bool:
+    """A mention's address, however it is written: "https://matrix.to/#/@…"."""
+    try:
+        host = urlsplit(address.strip()).hostname or ""
+    except ValueError:
+        return True
+    return host == "matrix.to" or host.endswith(".matrix.to")
+
+
 # One of each for the process: building them costs a thousand times what a use does.
 _cleaner = nh3.Cleaner(
     tags=set(_BLOCKS | _INLINE),
@@ -35,6 +46,7 @@ _cleaner = nh3.Cleaner(
     attributes={"a": {"href"}, "ol": {"start"}},
     url_schemes={"http", "https", "mailto"},
     url_relative="deny",
+    attribute_filter=lambda tag, name, value: None if tag == "a" and _is_pill(value) else value,
     link_rel=_LINK_REL,
 )
 _markdown = MarkdownIt("zero", {"breaks": True, "maxNesting": 20}).enable(
@@ -72,9 +84,6 @@ def from_composer(text: str) -> tuple[str, str | None]:
 
 _IMAGE = re.compile(r"<img\b[^<>]*>", re.IGNORECASE)
 _ALTERNATIVE = re.compile(r"""\b(?:alt|title)\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
-_PILL = re.compile(
-    r"""(<a\b[^<>]*?)\shref\s*=\s*["']?(?:https?://matrix\.to/|matrix:)[^\s"'>]*["']?""", re.IGNORECASE
-)
 _DEAD_LINK = re.compile(rf'<a rel="{_LINK_REL}">(.*?)</a>', re.DOTALL)
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _TAG = re.compile(r"<(/?)([a-z0-9]+)")
@@ -92,7 +101,6 @@ def sanitise(html: str) -> str | None:
         return None
     if "<img" in html.lower():
         html = _IMAGE.sub(_alternative, html)
-    html = _PILL.sub(r"\1", html)
     clean = _DEAD_LINK.sub(r"\1", _cleaner.clean(html)).strip()
     return clean if clean and _depth(clean) <= MAX_DEPTH else None
 

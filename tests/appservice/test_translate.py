@@ -194,3 +194,30 @@ def test_nothing_that_can_be_sent_makes_it_raise(kind: str, content: dict[str, A
         assert "\x00" not in str(found.to_json().get("body", "")), "PostgreSQL could not search it"
         if isinstance(found, Attachment):
             assert len(found.name) <= MAX_FILE_NAME
+
+
+QUOTED = "> <@c2345abcdefghij23456:ruh.test> what I said before"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"msgtype": "m.text", "body": QUOTED},
+        {"msgtype": "m.custom", "body": f"{QUOTED}\n\nsome words"},
+        {"msgtype": "m.location", "geo_uri": "geo:1,2", "body": f"{QUOTED}\n\nhere"},
+        {"msgtype": "m.file", "url": "mxc://ruh.test/a", "filename": "a.txt", "body": f"{QUOTED}\n\nthis"},
+        {
+            "msgtype": "m.text",
+            "body": "* x",
+            "m.new_content": {"msgtype": "m.custom", "body": f"{QUOTED}\n\nsome words"},
+            "m.relates_to": {"rel_type": "m.replace", "event_id": "$1"},
+        },
+    ],
+)
+@pytest.mark.parametrize("is_reply", [True, False])
+def test_whoever_quotes_themselves_tells_nobody_their_matrix_id(content: Any, is_reply: bool) -> None:
+    """Older apps put the quoted person's id before a reply: in another's room it would be read (C7)."""
+    reply = {"m.relates_to": {"m.in_reply_to": {"event_id": "$0"}}} if is_reply else {}
+    meant = from_matrix("m.room.message", {**reply, **content})
+    assert isinstance(meant, Said | Changed)
+    assert "@c2345" not in str(message_content(meant.content)) + str(meant.content)
