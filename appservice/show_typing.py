@@ -17,7 +17,9 @@ async def show(context: Context, notification: Notification) -> None:
             "SELECT l.room_id, p.user_id, p.device_id FROM leg l JOIN occupant o ON o.leg_id = l.id"
             " JOIN puppet p ON p.id = o.puppet_id JOIN member m ON m.id = l.member_id"
             " WHERE l.conversation_id = $1 AND o.person_id = $2 AND m.person_id <> $2 AND p.kind = 'face'"
-            " AND l.state = 'open' AND l.hold IS NULL AND o.joined_at IS NOT NULL",
+            " AND l.state = 'open' AND l.hold IS NULL AND o.joined_at IS NOT NULL"
+            # Nothing new comes to whose chat is off, nor to a closed conversation (P5, C15).
+            " AND NOT l.silenced AND l.frozen_at IS NULL",
             notification.conversation, notification.person,
         )  # fmt: skip
     for row in rows:
