@@ -19,10 +19,10 @@ from appservice.metrics import PARKED
 from appservice.translate import Changed, Reacted, Said, Silent, from_matrix
 from bridge import attachments, journal, legs, messages, outbox, parked, revocations, roster
 from bridge.database import UNREACHABLE, Transaction
-from bridge.errors import Invalid, RuhError
+from bridge.errors import Invalid, NotFound, RuhError
 from bridge.journal import Draft, Origin
 from bridge.legs import Leg
-from bridge.parked import Parked
+from bridge.parked import ENCRYPTED, Parked
 from bridge.standing import standing
 from policies.content import Notice, Reaction
 from policies.vocabulary import ConversationKind, EntryId, EntryKind, EventId
@@ -34,7 +34,6 @@ Event = dict[str, Any]
 FIRST_LOOK = 4.0
 # … and one that we failed at ourselves.
 OURS = 60.0
-ENCRYPTED = "m.room.encrypted"
 # Refusals that the client is told of; anything else that they send and that can't be taken is the operator's.
 TOLD = {messages.CHAT_OFF, "closed"}
 
@@ -240,7 +239,10 @@ def said_at(event: Event) -> datetime:
 
 async def show_parked(tx: Transaction, context: Context, leg: Leg, event: Parked) -> None:
     """Say in the portal, and to the client in their room, that something came that can't be read (M13)."""
-    where = await standing(tx, leg.person_id, leg.conversation_id)
+    try:
+        where = await standing(tx, leg.person_id, leg.conversation_id)
+    except NotFound:
+        return  # removed while it was looked for
     said = Notice("undecryptable", {"person": str(leg.person_id), "reason": event.reason})
     draft = Draft(EntryKind.NOTICE, said_at(event.raw), said, only_leg=leg.id)
     notice = await journal.append(tx, where.key(context.keyring), leg.conversation_id, draft)

@@ -9,7 +9,7 @@ import pytest
 from appservice import receive, sync
 from appservice.context import Context
 from appservice.crypto.errors import DecryptionError, MissingSession, Replayed
-from bridge import legs, parked, participants
+from bridge import legs, parked, participants, roster
 from bridge.database import Pool, Transaction, transaction
 from bridge.legs import Leg
 from bridge.parked import Parked
@@ -83,3 +83,17 @@ async def test_what_can_not_get_better_is_not_tried_again(pool: Pool, pause: flo
     async with transaction(pool) as tx:
         assert not await sync.retry(tx, context(pool, Replayed()), event, pause)
     assert await due_in(pool) is None
+
+
+async def test_somebody_removed_while_their_message_was_looked_for_stops_nothing(pool: Pool) -> None:
+    """What is said of the message has nowhere to stand any more; the others' come next."""
+    event = await parked_event(pool, MissingSession())
+    async with transaction(pool) as tx:
+        leg = (await legs.by_rooms(tx, [ROOM]))[ROOM]
+        await roster.remove(
+            tx, keyring(), actor=leg.organiser_id, conversation=leg.conversation_id, person=leg.person_id,
+            at=datetime.now(UTC),
+        )  # fmt: skip
+        said = await pool.fetchval("SELECT last_seq FROM conversation")
+        await receive.show_parked(tx, context(pool, MissingSession()), leg, event)
+        assert await pool.fetchval("SELECT last_seq FROM conversation") == said
