@@ -63,6 +63,9 @@ def _wanted(keyring: Keyring, row: Any) -> Wanted:
 
 
 async def store(tx: Transaction, keyring: Keyring, wanted: Wanted, data: bytes) -> None:
+    """Nothing where its message was erased while the file was on its way."""
+    if not await tx.fetchval("SELECT state = 'wanted' FROM attachment WHERE id = $1 FOR UPDATE", wanted.id):
+        return
     wrapped = await tx.fetchval("SELECT wrapped_key FROM conversation WHERE id = $1", wanted.conversation_id)
     key = keyring.unwrap(wrapped, str(wanted.conversation_id))
     for n, start in enumerate(range(0, len(data), CHUNK)):
@@ -85,7 +88,8 @@ async def failed(tx: Transaction, wanted: Wanted, error: str, again_in: float | 
     await tx.execute(
         "UPDATE attachment SET attempts = attempts + 1, error = $2,"
         " state = CASE WHEN $3::float8 IS NULL THEN 'failed' ELSE state END,"
-        " next_attempt_at = now() + make_interval(secs => coalesce($3::float8, 0)) WHERE id = $1",
+        " next_attempt_at = now() + make_interval(secs => coalesce($3::float8, 0))"
+        " WHERE id = $1 AND state = 'wanted'",
         wanted.id, error, again_in,
     )  # fmt: skip
     await notify(tx, Notification(Change.ATTACHMENT, wanted.conversation_id, wanted.entry_id))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bridge import messages, outbox, restore, roster, timeline
+from bridge import attachments, messages, outbox, restore, roster, timeline
 from bridge.audit import Did
 from bridge.database import Pool, transaction
 from bridge.errors import Invalid, NotAllowed, NotFound
@@ -415,3 +415,14 @@ async def test_what_the_setting_says_at_the_time_of_deleting_holds(group: Group)
     )  # fmt: skip
     assert (await group.deleted(at=NOW))[0].erase_at == NOW + timedelta(days=2)
     assert await group.erase(NOW + timedelta(days=3)) == 1
+
+
+async def test_a_file_that_arrives_after_its_message_was_erased_is_not_kept(group: Group) -> None:
+    posted = await group.say("a picture")
+    await group.act(attachments.want, group.id, posted.entry_id, {"url": "mxc://ruh.test/a"})
+    (wanted,) = await group.act(attachments.due)
+    await group.delete(posted.entry_id)
+    await group.erase()
+    await group.act(attachments.store, wanted, b"its bytes")
+    assert await group.pool.fetchval("SELECT state FROM attachment") == "failed"
+    assert await group.pool.fetchval("SELECT count(*) FROM attachment_chunk") == 0
