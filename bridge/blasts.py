@@ -117,8 +117,9 @@ async def send(
 async def next_recipient(tx: Transaction, keyring: Keyring, *, at: datetime) -> bool:
     """Carry out one recipient of a running blast, whole; False when there is none."""
     row = await tx.fetchrow(
-        "SELECT r.blast_id, r.client_id, b.organiser_id, b.wrapped_key, b.title_sealed, b.content_sealed"
-        " FROM blast b JOIN blast_recipient r ON r.blast_id = b.id"
+        "SELECT r.blast_id, r.client_id, b.organiser_id, b.wrapped_key, b.title_sealed, b.content_sealed,"
+        " p.status <> 'active' AS left_us"
+        " FROM blast b JOIN blast_recipient r ON r.blast_id = b.id JOIN person p ON p.id = b.organiser_id"
         " WHERE b.state = 'running' AND r.state = 'pending'"
         " ORDER BY b.created_at, r.place LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
     )
@@ -127,6 +128,9 @@ async def next_recipient(tx: Transaction, keyring: Keyring, *, at: datetime) -> 
     blast, client, actor = row["blast_id"], PersonId(row["client_id"]), PersonId(row["organiser_id"])
     # Stopped meanwhile: the lock on the blast orders the two.
     if await tx.fetchval("SELECT state FROM blast WHERE id = $1 FOR SHARE", blast) != "running":
+        return True
+    if row["left_us"]:  # nobody hears any more from who doesn't work here any more
+        await _stop(tx, blast, actor, None, at)
         return True
     key = keyring.unwrap(row["wrapped_key"], f"blast {blast}")
     reason, conversation, entry = await _start(tx, keyring, actor, client, blast, row, key, at)
@@ -180,21 +184,26 @@ async def _done_when_empty(tx: Transaction, blast: UUID, at: datetime) -> None:
 
 async def stop(tx: Transaction, *, actor: PersonId, blast: UUID, at: datetime) -> int:
     """Nobody more gets it; returns how many would have. Raises NotFound for anybody but its sender."""
-    stopped = await tx.fetchval(
-        "UPDATE blast SET state = CASE WHEN state = 'running' THEN 'stopped' ELSE state END, ended_at ="
-        " coalesce(ended_at, $3) WHERE id = $1 AND organiser_id = $2 RETURNING state",
-        blast, actor, at,
-    )  # fmt: skip
-    if stopped is None:
+    if not await tx.fetchval("SELECT true FROM blast WHERE id = $1 AND organiser_id = $2", blast, actor):
         raise NotFound
+    return await _stop(tx, blast, actor, actor, at)
+
+
+async def _stop(tx: Transaction, blast: UUID, sender: PersonId, by: PersonId | None, at: datetime) -> int:
+    """The recipients before the blast, as `next_recipient` locks them; who is being reached now still is."""
     rest = await tx.fetch(
         "UPDATE blast_recipient SET state = 'stopped' WHERE blast_id = $1 AND state = 'pending'"
         " RETURNING client_id",
         blast,
     )
+    await tx.execute(
+        "UPDATE blast SET state = CASE WHEN state = 'running' THEN 'stopped' ELSE state END, ended_at ="
+        " coalesce(ended_at, $2) WHERE id = $1",
+        blast, at,
+    )  # fmt: skip
     if rest:
-        await audit.record(tx, Did.BLAST_STOPPED, actor=actor, subject=blast, left_out=len(rest))
-    await notify(tx, Notification(Change.BLAST, person=actor))
+        await audit.record(tx, Did.BLAST_STOPPED, actor=by, subject=blast, left_out=len(rest))
+    await notify(tx, Notification(Change.BLAST, person=sender))
     return len(rest)
 
 

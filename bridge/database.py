@@ -16,10 +16,12 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Transaction: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection with an open transaction: what every use case takes."""
 
+TAKEN_BACK: tuple[type[Exception], ...] = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Two waited for each other and the database took this one back: done again, it gets through."""
+
 UNREACHABLE: tuple[type[Exception], ...] = (
     OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.InterfaceError,
-    asyncpg.DeadlockDetectedError,
+    asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.InterfaceError, *TAKEN_BACK,
 )  # fmt: skip
 """The database is away, was for a moment, or had to choose one of two: nothing has happened, the same may
 be done again."""

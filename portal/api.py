@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-import asyncpg
 import structlog
 from pydantic import BaseModel, ValidationError
 from quart import Blueprint, Quart, Response, request
@@ -17,6 +16,7 @@ from quart_schema import hide as hidden
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing.rules import Rule
 
+from bridge.database import UNREACHABLE
 from bridge.errors import (
     AddressTaken,
     BookingConflict,
@@ -187,13 +187,12 @@ async def _as_json(error: HTTPException) -> Response:
     return problem(status, code, message)
 
 
-@api.errorhandler(asyncpg.PostgresConnectionError)
-@api.errorhandler(asyncpg.InterfaceError)
-@api.errorhandler(asyncpg.CannotConnectNowError)
-@api.errorhandler(asyncpg.AdminShutdownError)
-@api.errorhandler(OSError)
 async def _database_away(error: Exception) -> Response:
     log.warning("api_database_away", error=type(error).__name__)
     response = problem(503, "unavailable", "We can't get at our database at the moment. Please try again.")
     response.headers["Retry-After"] = "5"
     return response
+
+
+for _kind in UNREACHABLE:
+    api.register_error_handler(_kind, _database_away)

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from quart import Quart
+import structlog
+from quart import Quart, request
+from quart.ctx import RequestContext
+from quart.typing import ResponseReturnValue
 
 from bridge import feed
 from bridge.config import PortalSettings
-from bridge.database import Pool, open_pool
+from bridge.database import TAKEN_BACK, Pool, open_pool
 from bridge.feed import Notification
 from bridge.sealing import Keyring
 from portal import (
@@ -44,13 +47,28 @@ from portal.services import EXTENSION, Services
 from portal.templating import Templates, equip
 
 MAX_BODY = 256 * 1024
+REPEATED = 3
+log = structlog.get_logger()
+
+
+class Portal(Quart):
+    """Two people at the same thing at once can lock each other out: the database takes one of them back,
+    whole, and their request is carried out once more instead of failing."""
+
+    async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
+        for _ in range(REPEATED):
+            try:
+                return await super().dispatch_request(request_context)
+            except TAKEN_BACK as error:
+                log.info("request_repeated", error=type(error).__name__, endpoint=request.endpoint)
+        return await super().dispatch_request(request_context)
 
 
 def create_app(
     settings: PortalSettings, pool: Pool | None = None, *, node_modules: Path | None = None
 ) -> Quart:
     """`pool`: a database that is open already (tests); else one is opened when the app starts serving."""
-    app = Quart("portal", static_folder=None)
+    app = Portal("portal", static_folder=None)
     app.config |= {"MAX_CONTENT_LENGTH": MAX_BODY, "BODY_TIMEOUT": 30}
     keyring = Keyring(settings.master_key_bytes, settings.previous_master_key_bytes)
     files_ = Assets(node_modules)

@@ -225,3 +225,12 @@ async def test_somebody_who_left_in_their_app_is_invited_again(group: Group, sce
     assert (await sara.post(invite))[0] == 204
     status, words = await sara.post(invite)
     assert (status, "invited again" in words) == (403, True)
+
+
+async def test_nobody_takes_the_place_of_a_threads_client(group: Group, scene: Scene) -> None:
+    """Amina's thread stays hers: whatever is sent into it by itself, her next welcome say, is for her."""
+    sara, thread = await group.visit(scene.sara), f"/chat/{scene.thread}"
+    assert (await sara.post(f"{thread}/members/{scene.amina.id}/remove"))[0] == 204
+    status, words = await sara.post(f"{thread}/members", people=str(group.adam.id), told="1")
+    assert (status, "another client" in words) == (403, True)
+    assert (await sara.post(f"{thread}/members", people=str(scene.amina.id)))[0] == 204

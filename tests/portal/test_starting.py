@@ -1,15 +1,16 @@
 """Beginning something with several: whom one may choose, what is confirmed, and that it begins once."""
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
-from bridge import blasts, chat_settings, client_groups
+from bridge import blasts, chat_settings, client_groups, people
 from bridge.database import transaction
 from policies.chat_settings import Level, Switch
-from policies.vocabulary import ConversationId, Person, Role
+from policies.vocabulary import ConversationId, Person, PersonStatus, Role
 from tests.portal.scene import Scene, Visit
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -129,9 +130,9 @@ async def test_a_community_chat_needs_the_confirmation_and_begins_once(scene: Sc
         403, "Please confirm first that every client has been told that others take part."
     )  # fmt: skip
     for _ in range(2):
-        assert (
-            await sara.post("/new/community", people=people, told="1", title="Mondays", request_id=act)
-        )[0] == 201
+        assert (await sara.post("/new/community", people=people, told="1", title="Mondays", request_id=act))[
+            0
+        ] == 201
     assert await conversations(scene, "community") == 1
     async with scene.cast.pool.acquire() as connection:
         told = await connection.fetchrow("SELECT told_by, told_at FROM conversation WHERE kind = 'community'")
@@ -236,3 +237,31 @@ async def test_a_chat_of_several_colleagues_begins_once(scene: Scene) -> None:
     assert (status, words) == (
         403, "This conversation is for the team only, so clients can’t be part of it."
     )  # fmt: skip
+
+
+async def test_a_blast_of_somebody_who_left_the_practice_reaches_nobody_more(scene: Scene) -> None:
+    clients = [await scene.cast.client(f"Client{n}", "Doe", of=scene.sara) for n in range(3)]
+    await sent_blast(scene, await scene.visit(scene.sara), *clients, carried=1)
+    async with transaction(scene.cast.pool) as tx:
+        await people.update(tx, scene.cast.keyring, scene.sara.id, status=PersonStatus.ARCHIVED)
+    for _ in range(3):
+        async with transaction(scene.cast.pool) as tx:
+            await blasts.next_recipient(tx, scene.cast.keyring, at=NOW)
+    states = await scene.cast.pool.fetch("SELECT state FROM blast_recipient ORDER BY place")
+    assert [row["state"] for row in states] == ["started", "stopped", "stopped"]
+    assert await scene.cast.pool.fetchval("SELECT state FROM blast") == "stopped"
+
+
+async def test_stopping_waits_for_who_is_being_reached_and_neither_fails(scene: Scene) -> None:
+    clients = [await scene.cast.client(f"Client{n}", "Doe", of=scene.sara) for n in range(2)]
+    sara, pool = await scene.visit(scene.sara), scene.cast.pool
+    address = await sent_blast(scene, sara, *clients, carried=0)
+    async with transaction(pool) as reaching:
+        await reaching.execute("SELECT FROM blast_recipient WHERE place = 0 FOR UPDATE")
+        stopping = asyncio.create_task(sara.post(f"{address}/stop"))
+        await asyncio.sleep(0.3)
+        # As `next_recipient` does, with the recipient in its hands.
+        await reaching.execute("SELECT FROM blast FOR SHARE")
+        await reaching.execute("UPDATE blast_recipient SET state = 'started' WHERE place = 0")
+    status, page = await stopping
+    assert (status, "Stopped. 1 of 2 people got it." in page) == (200, True)
