@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from asyncpg import UniqueViolationError
 
-from bridge import audit, client_care, directory
+from bridge import audit, client_care, directory, sessions
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.directory import Details, get, get_many, normalised
@@ -115,6 +115,8 @@ async def update(
             )
     except UniqueViolationError as error:
         raise _taken(error) from None
+    if status is PersonStatus.ARCHIVED:
+        await sessions.end_all(tx, person_id)  # who comes back signs in anew
     if status is not None and role in client_care.CONCERNED:
         await client_care.bring(tx, keyring)
     given = {"name": name, "email": email, "time_zone": time_zone, "status": status}

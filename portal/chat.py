@@ -113,7 +113,7 @@ def _filter(given: Mapping[str, str]) -> Filter:
 @signed_in
 async def older(conversation: UUID) -> Response:
     before = request.args.get("before", type=int)
-    if before is None:
+    if before is None or not 0 <= before < 2**62:
         abort(400)
     wired = services()
     async with transaction(wired.pool) as tx:

@@ -1,11 +1,12 @@
 """The directory: what it says to us, and what a dump of it says to nobody."""
 
 import re
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 
-from bridge import people
+from bridge import people, sessions
 from bridge.database import Pool, transaction
 from bridge.errors import AddressTaken, PersonUnknown, PlatformIdTaken, SealBroken
 from bridge.sealing import Keyring
@@ -185,3 +186,13 @@ async def test_another_master_key_opens_nothing(pool: Pool) -> None:
         person = await make(tx, KEYS)
         with pytest.raises(SealBroken):
             await people.get(tx, Keyring(b"x" * 32), person.id)
+
+
+async def test_who_is_archived_is_signed_out_for_good(pool: Pool) -> None:
+    """Back at work they sign in anew: a page left open somewhere doesn't come to life again."""
+    async with transaction(pool) as tx:
+        sara = await make(tx, KEYS, Role.THERAPIST, "Sara", "Khan", email="sara@ruh.test")
+        await sessions.begin(tx, sara.id, datetime.now(UTC))
+        await people.update(tx, KEYS, sara.id, status=PersonStatus.ARCHIVED)
+        await people.update(tx, KEYS, sara.id, status=PersonStatus.ACTIVE)
+    assert await pool.fetchval("SELECT count(*) FROM portal_session") == 0
