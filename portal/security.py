@@ -57,9 +57,14 @@ def secure(response: Answer) -> Answer:
     return response
 
 
-def cookie_name(settings: PortalSettings) -> str:
-    """With the prefix, the browser takes the cookie over https and from this very host only."""
-    return "__Host-ruh" if settings.secure_cookies else "ruh"
+def cookie_name(settings: PortalSettings, what: str = "") -> str:
+    """With the prefix, the browser takes the cookie over https and from this very host only. Without it there
+    is the port: browsers send a host's cookies to all of its ports, where another portal may run."""
+    name = f"ruh-{what}" if what else "ruh"
+    if settings.secure_cookies:
+        return f"__Host-{name}"
+    port = urlsplit(settings.portal_url).port
+    return name if port is None else f"{name}-{port}"
 
 
 def set_cookie(response: Answer, name: str, value: str, max_age: int | None = None) -> None:
@@ -67,6 +72,11 @@ def set_cookie(response: Answer, name: str, value: str, max_age: int | None = No
     response.set_cookie(
         name, value, max_age=max_age, secure=bool(settings.secure_cookies), httponly=True, samesite="Lax"
     )
+
+
+def delete_cookie(response: Answer, name: str) -> None:
+    secure = bool(services().settings.secure_cookies)
+    response.delete_cookie(name, secure=secure, httponly=True, samesite="Lax")
 
 
 def idle_time() -> timedelta:

@@ -19,6 +19,7 @@ from portal.passwords import Passwords
 from portal.security import (
     Answer,
     cookie_name,
+    delete_cookie,
     find_session,
     from_elsewhere,
     local_path,
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 
 WRONG = "That e-mail address and password don’t belong together. Please check both and try again."
 STALE = "This page was open for too long. Please sign in once more."
-_FORM_COOKIE = "ruh-sign-in"
+_FORM = "sign-in"
 
 
 @blueprint.get("/")
@@ -53,7 +54,7 @@ async def form() -> Answer:
 @blueprint.post("/sign-in")
 async def sign_in() -> Answer:
     given = await request.form
-    form_token = request.cookies.get(_FORM_COOKIE, "")
+    form_token = request.cookies.get(cookie_name(services().settings, _FORM), "")
     if from_elsewhere() or not form_token or not same(given.get("csrf", ""), form_token):
         return _page(error=STALE, email=given.get("email", ""), status=403)
     email, password = given.get("email", "").strip()[:254], given.get("password", "")[:1024]
@@ -111,7 +112,7 @@ async def _let_in(person: Person) -> Answer:
     log.info("signed_in", person=str(person.id))
     response = redirect(local_path((await request.form).get("next")), 303)
     set_cookie(response, name, token)
-    response.delete_cookie(_FORM_COOKIE)
+    delete_cookie(response, cookie_name(wired.settings, _FORM))
     return response
 
 
@@ -123,16 +124,15 @@ async def sign_out() -> Answer:
         await sessions.end(tx, request.cookies.get(name, ""))
         await audit.record(tx, Did.SIGNED_OUT, actor=g.me.id)
     response = redirect("/sign-in?out=1", 303)
-    response.delete_cookie(
-        name, secure=bool(services().settings.secure_cookies), httponly=True, samesite="Lax"
-    )
+    delete_cookie(response, name)
     return response
 
 
 def _page(
     *, error: str = "", email: str = "", ended: bool = False, signed_out: bool = False, status: int = 200
 ) -> Response:
-    token = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
+    form_cookie = cookie_name(services().settings, _FORM)
+    token = request.cookies.get(form_cookie) or secrets.token_urlsafe(24)
     body = render(
         "sign_in.html",
         csrf=token,
@@ -144,5 +144,5 @@ def _page(
         idle_minutes=services().settings.session_idle_minutes,
     )
     response = Response(body, status, content_type="text/html; charset=utf-8")
-    set_cookie(response, _FORM_COOKIE, token, max_age=24 * 3600)
+    set_cookie(response, form_cookie, token, max_age=24 * 3600)
     return response

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -45,7 +46,7 @@ class Portal:
         self, http: aiohttp.ClientSession, url: str, token: str, conversation: ConversationId
     ) -> None:
         self._http, self._url, self._conversation = http, url, conversation
-        self._cookies = {"Cookie": f"ruh={token}"}
+        self._cookies = {"Cookie": f"ruh-{urlsplit(url).port}={token}"}
         self.arrived: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
 
     async def open(self) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -119,7 +120,7 @@ async def shot(
         **more,
     )
     if token:
-        await context.add_cookies([{"name": "ruh", "value": token, "url": url}])
+        await context.add_cookies([{"name": f"ruh-{urlsplit(url).port}", "value": token, "url": url}])
     page: Page = await context.new_page()
     await page.goto(path)
     if token:

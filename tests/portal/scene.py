@@ -11,7 +11,7 @@ from quart.typing import TestClientProtocol
 from bridge.database import Pool
 from policies.vocabulary import ConversationId, EntryId, Person
 from portal.app import create_app
-from tests.portal.stage import Cast, settings
+from tests.portal.stage import COOKIE, Cast, settings
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Scene:
 
     async def visit(self, person: Person) -> Visit:
         client = self.app.test_client()
-        client.set_cookie("localhost", "ruh", await self.cast.session(person))
+        client.set_cookie("localhost", COOKIE, await self.cast.session(person))
         page = await (await client.get("/chat?list")).get_data(as_text=True)
         found = re.search(r'data-csrf="([^"]+)"', page)
         assert found

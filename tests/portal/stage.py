@@ -40,6 +40,8 @@ CHROMIUM = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+COOKIE = "ruh-8080"
+"""The session's, where nothing else is said of the port."""
 T = TypeVar("T")
 
 
@@ -232,7 +234,7 @@ def _note(errors: list[str], kind: str, text: str) -> None:
 def enter(page: Page, stage: Stage, person: Person, path: str = "/chat") -> None:
     """As somebody who has signed in before; the form has tests of its own."""
     token = stage.do(stage.cast.session(person))
-    page.context.add_cookies([{"name": "ruh", "value": token, "url": stage.url}])
+    page.context.add_cookies([{"name": f"ruh-{stage.port}", "value": token, "url": stage.url}])
     page.goto(path)
     expect(page.locator("html[data-live]")).to_be_attached()
 

@@ -15,13 +15,14 @@ from policies.vocabulary import Person
 from portal import live
 from portal.hub import KEPT, Hub
 from tests.portal.scene import Scene
+from tests.portal.stage import COOKIE
 
 
 @asynccontextmanager
 async def socket(scene: Scene, person: Person | None, mark: str = "", **more: str) -> Any:
     headers = Headers(more)
     if person is not None:
-        headers["Cookie"] = f"ruh={await scene.cast.session(person)}"
+        headers["Cookie"] = f"{COOKIE}={await scene.cast.session(person)}"
     query = {"conversation": str(scene.thread), "mark": mark}
     async with scene.app.test_client().websocket("/live", headers=headers, query_string=query) as opened:
         yield opened

@@ -11,6 +11,7 @@ from policies.chat_settings import Switch
 from policies.notifying import Settings
 from policies.vocabulary import Person, Role
 from tests.portal.scene import Scene
+from tests.portal.stage import COOKIE
 from tests.portal.test_live import current, socket, told
 
 DIRECT = {"switch": "direct_messaging", "level": "everyone"}
@@ -126,7 +127,7 @@ async def test_ones_own_notifications_are_kept_switch_by_switch(scene: Scene) ->
 async def test_a_page_is_told_to_notify_of_messages_only_and_only_if_wanted(scene: Scene) -> None:
     mark = await current(scene)
     query = {"conversation": "", "mark": mark, "notifies": "1"}
-    cookie = {"Cookie": f"ruh={await scene.cast.session(scene.sara)}"}
+    cookie = {"Cookie": f"{COOKIE}={await scene.cast.session(scene.sara)}"}
     async with scene.app.test_client().websocket("/live", headers=cookie, query_string=query) as page:
         await scene.cast.say(scene.amina, scene.thread, "Are you there?")
         changes = await told(page)

@@ -12,7 +12,7 @@ from bridge import sessions
 from bridge.database import Pool, transaction
 from policies.vocabulary import Person
 from portal.app import create_app
-from portal.security import local_path
+from portal.security import cookie_name, local_path
 from portal.sign_in import WRONG
 from tests.portal.stage import PASSWORD, Cast, settings
 
@@ -47,10 +47,10 @@ class Form:
 async def test_the_right_password_signs_in_with_a_new_session_and_leads_back(app: Quart, cast: Cast) -> None:
     sara = await cast.therapist()
     form = Form(app)
-    form.client.set_cookie("localhost", "ruh", "planted-by-somebody")
+    form.client.set_cookie("localhost", "ruh-8080", "planted-by-somebody")
     answer, _ = await form.submit((await cast.email_of(sara)).upper(), PASSWORD, next="/chat/abc")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/chat/abc")
-    cookie = next(c for c in answer.headers.getlist("Set-Cookie") if c.startswith("ruh="))
+    cookie = next(c for c in answer.headers.getlist("Set-Cookie") if c.startswith("ruh-8080="))
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert "planted" not in cookie
@@ -116,7 +116,7 @@ async def test_a_session_goes_on_with_use_and_ends_without(pool: Pool, cast: Cas
 async def test_signing_out_ends_the_session_for_good(app: Quart, cast: Cast, pool: Pool) -> None:
     sara = await cast.therapist()
     client = app.test_client()
-    client.set_cookie("localhost", "ruh", await cast.session(sara))
+    client.set_cookie("localhost", "ruh-8080", await cast.session(sara))
     page = await (await client.get("/chat?list")).get_data(as_text=True)
     csrf = re.search(r'data-csrf="([^"]+)"', page)
     assert csrf
@@ -156,4 +156,12 @@ async def test_the_cookie_is_for_https_alone_where_the_portal_is(
         answer, _ = await Form(app).submit(await cast.email_of(sara), PASSWORD)
     cookies = answer.headers.getlist("Set-Cookie")
     assert any(c.startswith("__Host-ruh=") and "Secure" in c for c in cookies)
+    assert all(c.startswith("__Host-") and "Secure" in c for c in cookies), "the form's own as well"
     assert "Strict-Transport-Security" in answer.headers
+
+
+def test_two_portals_of_one_host_leave_each_others_sign_in_alone() -> None:
+    """Browsers send a host's cookies to all of its ports: two `ruh up` side by side share them."""
+    first, second = (settings("postgresql://x", port) for port in (8080, 8090))
+    for what in ("", "sign-in"):
+        assert cookie_name(first, what) != cookie_name(second, what)
