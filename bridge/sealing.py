@@ -126,6 +126,14 @@ _KEYS = (
 )
 
 
+async def outdated(tx: Transaction, keyring: Keyring) -> int:
+    """How many data keys, of all tables, are under an earlier master key."""
+    tables = " UNION ALL ".join(
+        f"SELECT {column} AS wrapped FROM {table} WHERE {column} IS NOT NULL" for table, _, column, _ in _KEYS
+    )
+    return sum(not keyring.is_current(row["wrapped"]) for row in await tx.fetch(tables))
+
+
 async def rotate(tx: Transaction, keyring: Keyring) -> int:
     """Put every data key under the master key in force; returns how many were moved."""
     moved = 0

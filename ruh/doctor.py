@@ -12,7 +12,7 @@ from pogo_core.util import sql as migrations
 from bridge.config import AppserviceSettings
 from bridge.database import MIGRATIONS
 from bridge.errors import SealBroken
-from bridge.sealing import Keyring
+from bridge.sealing import Keyring, outdated
 from bridge.seats import ASSISTANT_DEVICE, ASSISTANT_LOCALPART
 from ruh.upkeep import UNREACHABLE
 
@@ -87,8 +87,7 @@ async def _keys(settings: AppserviceSettings, connection: Any) -> Finding:
             words = f"the key {row['name']} opens with none of the master keys"
             to_do = "put the one that sealed it into RUH_MASTER_KEY or RUH_PREVIOUS_MASTER_KEYS"
             return wrong("keys", words, to_do)
-    threads = await connection.fetch("SELECT wrapped_key FROM conversation WHERE wrapped_key IS NOT NULL")
-    old = sum(not keyring.is_current(row[-1]) for row in (*wrapped, *threads))
+    old = await outdated(connection, keyring)
     if old:
         return fine("keys", f"all open; {old} still under an earlier master key (see `ruh rotate-key`)")
     return fine("keys", "all open with the master key in force" if wrapped else "none made yet")

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         ("migrate", _migrate, "bring the database to this version"),
         ("doctor", _doctor, "check database, homeserver, registration and keys"),
         ("rotate-key", _rotate_key, "put every data key under the master key in force"),
+        ("restored", _restored, "after an older database was put back, before the appservice starts"),
     ):
         command = commands.add_parser(name, help=words)
         command.set_defaults(run=run)
@@ -139,6 +140,12 @@ def _rotate_key(given: argparse.Namespace) -> int:
     from ruh.upkeep import rotate_key
 
     return asyncio.run(rotate_key(load(CommonSettings)))
+
+
+def _restored(given: argparse.Namespace) -> int:
+    from ruh.upkeep import restored
+
+    return asyncio.run(restored(load(CommonSettings)))
 
 
 def _verify_audit(given: argparse.Namespace) -> int:

@@ -1,10 +1,13 @@
-"""What an operator does now and then: migrate the database, change the master key, verify the audit trail."""
+"""What an operator does now and then: migrate the database, change the master key, verify the audit trail,
+and, after an older database was put back, what must be done before anything is sent again.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
+from appservice.lease import LOCK_SPACE
 from bridge import audit
 from bridge.audit import Fault
 from bridge.config import CommonSettings
@@ -21,6 +24,10 @@ class DatabaseUnreachable(RuhError):
 
 class KeyMissing(RuhError):
     """A data key opens with none of the master keys; add the one before to RUH_PREVIOUS_MASTER_KEYS."""
+
+
+class StillRunning(RuhError):
+    """`ruh appservice` is at work with this database. Stop it first, and start it afterwards."""
 
 
 UNREACHABLE = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InvalidPasswordError,
@@ -60,6 +67,28 @@ async def rotate_key(settings: CommonSettings) -> int:
     async with _database(settings) as (tx, keyring):
         moved = await rotate(tx, keyring)
     print(f"{moved} data keys are now under the master key in force; the previous ones may be taken away.")
+    return 0
+
+
+# A ratchet that has turned back would encrypt a second message with a key that was used since (with what was
+# shared of it); links and sessions that have ended since would open again.
+_NOT_FROM_A_BACKUP = {
+    "megolm_outbound": "sessions to rooms",
+    "olm_session": "sessions to devices",
+    "activation WHERE used_at IS NULL": "activation links",
+    "portal_session": "sign-ins",
+}
+
+
+async def restored(settings: CommonSettings) -> int:
+    """An older state of the database was put back: what must not go on from there is begun anew."""
+    async with _database(settings) as (tx, _):
+        if not await tx.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK_SPACE):
+            raise StillRunning
+        gone = {what: await tx.execute(f"DELETE FROM {rows}") for rows, what in _NOT_FROM_A_BACKUP.items()}
+    counts = ", ".join(f"{done.rpartition(' ')[2]} {what}" for what, done in gone.items())
+    print(f"Taken out, to be made anew when needed: {counts}.")
+    print("Whoever had no password yet needs a new activation link. The appservice may start now.")
     return 0
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -12,11 +13,13 @@ from bridge.config import AppserviceSettings, load
 from bridge.database import open_pool, transaction
 from bridge.errors import SettingsError
 from bridge.sealing import Keyring, standing_key
+from policies.vocabulary import Role
 from ruh.doctor import examine
 from ruh.homeserver_setup import make_admin
 from ruh.local.state import State
 from ruh.local.synapse import token_works
 from ruh.upkeep import KeyMissing, rotate_key
+from tests.support.people import make
 from tests.support.postgres import TestPostgres
 from tests.support.synapse import TestHomeserver
 
@@ -101,7 +104,7 @@ async def test_after_a_rotation_the_old_master_key_may_go(
     await _use_keys(settings(RUH_MASTER_KEY=old))
     both = settings(RUH_MASTER_KEY=new, RUH_PREVIOUS_MASTER_KEYS=old)
     assert await examine(both) == 0
-    assert "1 still under an earlier master key" in capsys.readouterr().out
+    assert "3 still under an earlier master key" in capsys.readouterr().out
     assert await rotate_key(both) == 0
     assert await examine(settings(RUH_MASTER_KEY=new)) == 0
     with pytest.raises(KeyMissing):
@@ -111,7 +114,15 @@ async def test_after_a_rotation_the_old_master_key_may_go(
 async def _use_keys(settings: AppserviceSettings) -> None:
     pool = await open_pool(settings.database_url, size=1)
     async with transaction(pool) as tx:
-        await standing_key(tx, Keyring(settings.master_key_bytes), "directory")
+        keys = Keyring(settings.master_key_bytes)
+        await standing_key(tx, keys, "directory")
+        # A blast has a key of its own, as conversations have.
+        sara = await make(tx, keys, Role.THERAPIST, "Sara", "Khan", email="sara@ruh.test")
+        blast = uuid4()
+        await tx.execute(
+            "INSERT INTO blast (id, organiser_id, wrapped_key, content_sealed) VALUES ($1, $2, $3, 'x')",
+            blast, sara.id, keys.new_key(f"blast {blast}")[1],
+        )  # fmt: skip
     await pool.close()
 
 
