@@ -6,11 +6,13 @@ from datetime import timedelta
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from appservice.arrivals import Arrivals
 from appservice.crypto.machine import Machine
 from appservice.homeserver import Acting, Homeserver
 from bridge.database import Pool
 from bridge.puppets import Puppet
 from bridge.sealing import Keyring
+from policies.vocabulary import LegId
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Context:
     """How long a deleted message can be restored."""
     practice: str = "Ruh"
     """What the practice is called in the assistant's answers."""
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    building: set[LegId] = field(default_factory=set)
+    """Legs whose rooms are being made or changed at this moment."""
     locks: "WeakValueDictionary[UUID, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
 
     def lock_of(self, thing: UUID) -> asyncio.Lock:

@@ -25,8 +25,9 @@ from policies.vocabulary import ConversationKind, PersonId
 
 log = structlog.get_logger()
 
-AT_ONCE = 4
-JOINING = (0.05, 0.05, 0.1, 0.2, 0.5, 1, 2, 4)  # seconds between two looks; it takes 0.1 s as a rule
+AT_ONCE = 8
+"""Legs. The homeserver is busy with them; what is said meanwhile in other rooms has its turn too."""
+JOINING = (0.2, 0.3, 0.5, 1, 2, 4)  # seconds between two looks; the sync says it after 0.1 s as a rule
 AGAIN = 2.0  # seconds, until what waits for the outbox is looked at once more
 NOBODY = 100  # a power level that no client has
 FROZEN = {"m.room.message": NOBODY, "m.room.encrypted": NOBODY, "m.reaction": NOBODY}
@@ -69,22 +70,8 @@ def _state(event_type: str, content: Json) -> Json:
     return {"type": event_type, "state_key": "", "content": content}
 
 
-async def bring_all(context: Context) -> bool:
-    """Bring the legs that are due; True when there were any."""
-    async with transaction(context.pool) as tx:
-        due = await legs.due(tx)
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(leg: Leg) -> None:
-        async with gate:
-            await _try(context, leg)
-
-    # One leg's trouble holds nobody else up.
-    await asyncio.gather(*(one(leg) for leg in due))
-    return bool(due)
-
-
-async def _try(context: Context, leg: Leg) -> None:
+async def attempt(context: Context, leg: Leg) -> None:
+    """Bring a leg; where the homeserver has trouble with it, again later."""
     try:
         async with context.lock_of(leg.id):
             await bring(context, leg)
@@ -104,30 +91,27 @@ async def bring(context: Context, leg: Leg) -> None:
             return  # it ended meanwhile
         seats = await legs.seats(tx, leg.id)
         names = await _names(tx, context, leg)
-    for seat in seats:
-        if not seat.leaving:
-            await _ready(context, seat.puppet, names)
+    await asyncio.gather(*(_ready(context, seat, names) for seat in seats if not seat.leaving))
     room_id = leg.room_id or await _make_room(context, leg, seats)
     if is_lobby and leg.state == "wanted" and not await lobby.come(context, leg, room_id):
         return
-    for seat in seats:
-        if not seat.leaving and seat.joined_at is None:
-            await _join(context, leg, room_id, seat.puppet)
+    await _seat(context, leg, room_id, [s.puppet for s in seats if not s.leaving and s.joined_at is None])
     point("leg.seated")
     if leg.state == "wanted":
         async with transaction(context.pool) as tx:
             if not await legs.is_wanted(tx, leg.id):
                 return  # its member was removed meanwhile: they never hear of this room
-        if not is_lobby:  # they are there already: it is they who made it
-            await _invite(context, room_id, leg)
-        point("leg.invited")
-        await _until_in(context, room_id, leg.user_id)
+        with context.arrivals.expected(room_id, leg.user_id) as came:
+            if not is_lobby:  # they are there already: it is they who made it
+                await _invite(context, room_id, leg)
+            point("leg.invited")
+            await _until_in(context, room_id, leg.user_id, came)
         async with transaction(context.pool) as tx:
             await legs.set_open(tx, leg)
             if is_lobby:
                 await lobby.greet(tx, context, leg)
         log.info("leg_open", leg=str(leg.id))
-        await holds.look(context, [leg.user_id])
+        await holds.look_at_new(context, leg)
     rest = await _leave(context, leg, room_id, [seat.puppet for seat in seats if seat.leaving])
     rest += await _freeze(context, leg, room_id)
     async with transaction(context.pool) as tx:
@@ -140,8 +124,11 @@ async def _names(tx: Transaction, context: Context, leg: Leg) -> Mapping[PersonI
     return naming.shown_names(roster, naming.Audience.CLIENT)
 
 
-async def _ready(context: Context, puppet: Puppet, names: Mapping[PersonId, str]) -> None:
+async def _ready(context: Context, seat: Seat, names: Mapping[PersonId, str]) -> None:
+    puppet = seat.puppet
     name = naming.ASSISTANT_NAME if puppet.person_id is None else names[puppet.person_id]
+    if puppet.ready and seat.named == masks.digest_of(puppet, name):
+        return
     # Several legs of a group want the same mask at the same time.
     async with context.lock_of(puppet.id):
         async with transaction(context.pool) as tx:
@@ -162,15 +149,26 @@ async def _make_room(context: Context, leg: Leg, seats: Sequence[Seat]) -> str:
     return room_id
 
 
-async def _join(context: Context, leg: Leg, room_id: str, puppet: Puppet) -> None:
-    if puppet.id != context.assistant.id:
-        try:
-            await context.homeserver.join(room_id, masks.acting(puppet))
-        except Refused:
-            await _unless_there(context, room_id, puppet.user_id, is_direct=None)
-            await context.homeserver.join(room_id, masks.acting(puppet))
-    async with transaction(context.pool) as tx:
-        await legs.set_joined(tx, leg.id, puppet.id)
+async def _seat(context: Context, leg: Leg, room_id: str, coming: Sequence[Puppet]) -> None:
+    """One after the other: the homeserver takes a room's members in turn anyway."""
+    seated: list[Puppet] = []
+    try:
+        for puppet in coming:
+            if puppet.id != context.assistant.id:
+                await _join(context, room_id, puppet)
+            seated.append(puppet)
+    finally:  # what the last one's trouble is doesn't concern the others
+        if seated:
+            async with transaction(context.pool) as tx:
+                await legs.set_joined(tx, leg.id, [puppet.id for puppet in seated])
+
+
+async def _join(context: Context, room_id: str, puppet: Puppet) -> None:
+    try:
+        await context.homeserver.join(room_id, masks.acting(puppet))
+    except Refused:
+        await _unless_there(context, room_id, puppet.user_id, is_direct=None)
+        await context.homeserver.join(room_id, masks.acting(puppet))
 
 
 async def _leave(context: Context, leg: Leg, room_id: str, leaving: Sequence[Puppet]) -> int:
@@ -209,13 +207,17 @@ async def _invite(context: Context, room_id: str, leg: Leg) -> None:
     await _unless_there(context, room_id, leg.user_id, is_direct=leg.kind is not ConversationKind.COMMUNITY)
 
 
-async def _until_in(context: Context, room_id: str, user_id: str) -> None:
+async def _until_in(context: Context, room_id: str, user_id: str, came: asyncio.Event) -> None:
     """What is said before they have joined they never see: the first message waits for it."""
     for pause in JOINING:
-        state = await context.homeserver.state(room_id, "m.room.member", user_id, context.acting)
+        try:
+            async with asyncio.timeout(pause):
+                await came.wait()
+            return
+        except TimeoutError:
+            state = await context.homeserver.state(room_id, "m.room.member", user_id, context.acting)
         if state.get("membership") != "invite":
             return
-        await asyncio.sleep(pause)
     raise Unavailable(0, "RUH_NOT_JOINED")
 
 

@@ -12,9 +12,10 @@ from datetime import timedelta
 import aiohttp
 import structlog
 
-from appservice import blasts, files, holds, legs, masks, mend, metrics, renames, revoke, show_typing, upkeep
+from appservice import blasts, files, holds, masks, mend, metrics, renames, revoke, show_typing, upkeep
 from appservice.accounts import bring_accounts
 from appservice.backoff import wait
+from appservice.builder import Builder
 from appservice.carrier import Carrier
 from appservice.context import Context
 from appservice.crypto.machine import Machine
@@ -83,7 +84,7 @@ async def _work(settings: AppserviceSettings, pool: Pool, homeserver: Homeserver
         tasks.create_task(watch.run(outcomes))
         tasks.create_task(_hear(settings.database_url, context, carrier, watch, accounts_due))
         tasks.create_task(bring_accounts(pool, context.keyring, homeserver, woken=accounts_due))
-        tasks.create_task(_every(3.0, watch.legs_due, legs.bring_all, context))
+        tasks.create_task(Builder(context, watch.legs_due).run())
         tasks.create_task(_every(2.0, watch.parked_due, mend.retry_parked, context))
         tasks.create_task(_every(10.0, watch.files_due, files.fetch_due, context))
         tasks.create_task(_every(300.0, asyncio.Event(), mend.empty_inboxes, context))

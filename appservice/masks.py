@@ -11,8 +11,6 @@ from bridge import puppets
 from bridge.database import Pool, transaction
 from bridge.puppets import Puppet
 
-DEVICE_NAME = "Ruh"
-
 
 def acting(puppet: Puppet) -> Acting:
     return Acting(puppet.user_id, puppet.device_id)
@@ -21,11 +19,9 @@ def acting(puppet: Puppet) -> Acting:
 async def bring(pool: Pool, homeserver: Homeserver, machine: Machine, puppet: Puppet, name: str) -> None:
     """After this the puppet can join rooms and send, under `name`."""
     if not puppet.ready:
-        await homeserver.register_user(puppet.localpart)
-        await homeserver.ensure_device(acting(puppet), DEVICE_NAME)
+        await machine.provision(pool, puppet)
     await _name(pool, homeserver, puppet, name)
     if not puppet.ready:
-        await machine.provision(pool, puppet)
         async with transaction(pool) as tx:
             await puppets.set_ready(tx, puppet.id)
 

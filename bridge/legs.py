@@ -57,18 +57,21 @@ class Seat:
     person_id: PersonId | None
     joined_at: datetime | None
     leaving: bool
+    named: bytes | None
+    """What is kept of the name that the homeserver has for them (`appservice.masks`)."""
 
 
-async def due(tx: Transaction, limit: int = 50) -> list[Leg]:
-    """Legs to be made or changed, the ones that waited longest first. Not before their account exists, and no
-    new room for somebody whose chat is off: they get it when it is on again (P5)."""
+async def due(tx: Transaction, limit: int = 50, *, besides: Collection[LegId] = ()) -> list[Leg]:
+    """Legs to be made or changed, `besides` those that are: the ones that waited longest first, a blast's
+    after all others. Not before their account exists, and no new room for somebody whose chat is off: they
+    get it when it is on again (P5)."""
     rows = await tx.fetch(
         _SELECT + " JOIN account a ON a.person_id = m.person_id AND a.state = 'made'"
         " WHERE (l.state = 'wanted' AND NOT l.silenced OR l.state = 'open' AND l.seats_due)"
-        " AND l.next_attempt_at <= now()"
-        " ORDER BY l.next_attempt_at LIMIT $1",
-        limit,
-    )
+        " AND l.next_attempt_at <= now() AND l.id <> ALL($2)"
+        " ORDER BY c.kind = 'blast', l.next_attempt_at LIMIT $1",
+        limit, list(besides),
+    )  # fmt: skip
     return [_leg(row) for row in rows]
 
 
@@ -101,12 +104,12 @@ async def is_wanted(tx: Transaction, leg: LegId) -> bool:
 async def seats(tx: Transaction, leg: LegId) -> list[Seat]:
     """The assistant first."""
     rows = await tx.fetch(
-        "SELECT o.puppet_id, o.person_id, o.joined_at, o.leaving FROM occupant o"
+        "SELECT o.puppet_id, o.person_id, o.joined_at, o.leaving, p.display_name_set FROM occupant o"
         " JOIN puppet p ON p.id = o.puppet_id WHERE o.leg_id = $1 ORDER BY p.kind <> 'assistant', p.user_id",
         leg,
     )
     found = {puppet.id: puppet for puppet in await puppets.of_leg(tx, leg)}
-    return [Seat(found[r["puppet_id"]], r["person_id"], r["joined_at"], r["leaving"]) for r in rows]
+    return [Seat(found[row["puppet_id"]], *row[1:]) for row in rows]
 
 
 async def unseat(tx: Transaction, leg: LegId, puppet: UUID) -> None:
@@ -128,9 +131,9 @@ async def set_room(tx: Transaction, leg: LegId, room_id: str) -> None:
     await tx.execute("UPDATE leg SET room_id = $2 WHERE id = $1 AND room_id IS NULL", leg, room_id)
 
 
-async def set_joined(tx: Transaction, leg: LegId, puppet: UUID) -> None:
+async def set_joined(tx: Transaction, leg: LegId, puppets: Collection[UUID]) -> None:
     await tx.execute(
-        "UPDATE occupant SET joined_at = now() WHERE leg_id = $1 AND puppet_id = $2", leg, puppet
+        "UPDATE occupant SET joined_at = now() WHERE leg_id = $1 AND puppet_id = ANY($2)", leg, list(puppets)
     )
 
 

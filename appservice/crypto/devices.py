@@ -13,6 +13,7 @@ import structlog
 
 from appservice.crypto.device_lists import Proven, assess
 from appservice.crypto.model import Device, Hold, Recipients
+from appservice.crypto.together import Together
 from appservice.homeserver import Acting, Homeserver
 from bridge import identities
 from bridge.database import Pool, Transaction, transaction
@@ -29,6 +30,8 @@ class Devices:
 
     def __init__(self, homeserver: Homeserver) -> None:
         self._homeserver = homeserver
+        # A blast begins a session with each of hundreds of people: that many questions cost as much as rooms.
+        self._together: Together[tuple[Pool, Acting]] = Together(self._ask)
 
     async def changed(self, tx: Transaction, user_ids: Collection[str]) -> None:
         """The homeserver says that these people's devices changed; those that we don't know don't matter."""
@@ -43,7 +46,10 @@ class Devices:
         """Ask for the devices of these people, check every signature, keep what holds."""
         if not user_ids:
             return
-        acting = acting or await _assistant(pool)
+        await self._together.ask((pool, acting or await _assistant(pool)), user_ids)
+
+    async def _ask(self, where: tuple[Pool, Acting], user_ids: Collection[str]) -> None:
+        pool, acting = where
         ordered = sorted(user_ids)
         await pool.execute(
             "INSERT INTO crypto_user (user_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", ordered
@@ -64,8 +70,18 @@ class Devices:
         )
         if user is None or user["fetched"] > changed:
             return  # somebody else has asked since
-        before = await self.recipients(tx, user_id)
-        refused = proven.refused + await self._store_devices(tx, user_id, proven.devices)
+        rows = await tx.fetch(
+            """SELECT user_id, device_id, curve25519, ed25519, signed, gone FROM crypto_device
+               WHERE user_id = $1""",
+            user_id,
+        )
+        known = {row["device_id"]: Device(*row[:5]) for row in rows}
+        there = [known[row["device_id"]] for row in rows if not row["gone"]]
+        # A device's keys never change: the same id with another key is another device, and refused.
+        good = [d for d in proven.devices if _keys(known.get(d.device_id, d)) == _keys(d)]
+        if set(good) != set(there):
+            await self._store_devices(tx, user_id, good)
+        refused = proven.refused + len(proven.devices) - len(good)
         state, pinned = pin(user["master_key"], proven.master_key)
         await tx.execute(
             """UPDATE crypto_user SET state = $2, master_key = $3, offered_master_key = $4,
@@ -76,38 +92,27 @@ class Devices:
             proven.master_key,
             changed,
         )
-        if await self.recipients(tx, user_id) != before:
+        now = {"state": state, "master_key": pinned}
+        if choose(now, sorted(good, key=_id)) != choose(user, sorted(there, key=_id)):
             await self._moved(tx, user_id)
         if refused:
             log.warning("devices_refused", user_id=user_id, count=refused)
         if state == "changed" and user["state"] != "changed":
             log.warning("identity_changed", user_id=user_id)
 
-    async def _store_devices(self, tx: Transaction, user_id: str, devices: Sequence[Device]) -> int:
-        """Returns how many were refused: a device's keys never change, another key is another device."""
-        rows = await tx.fetch(
-            "SELECT device_id, curve25519, ed25519 FROM crypto_device WHERE user_id = $1", user_id
-        )
-        known = {row["device_id"]: (row["curve25519"], row["ed25519"]) for row in rows}
-        good = [
-            device
-            for device in devices
-            if known.get(device.device_id, (device.curve25519, device.ed25519))
-            == (device.curve25519, device.ed25519)
-        ]
+    async def _store_devices(self, tx: Transaction, user_id: str, devices: Sequence[Device]) -> None:
         await tx.execute(
             """UPDATE crypto_device SET gone = true
                WHERE user_id = $1 AND NOT gone AND NOT device_id = ANY($2::text[])""",
             user_id,
-            [device.device_id for device in good],
+            [device.device_id for device in devices],
         )
         await tx.executemany(
             """INSERT INTO crypto_device (user_id, device_id, curve25519, ed25519, signed)
                VALUES ($1, $2, $3, $4, $5)
                ON CONFLICT (user_id, device_id) DO UPDATE SET signed = excluded.signed, gone = false""",
-            [(user_id, d.device_id, d.curve25519, d.ed25519, d.signed) for d in good],
+            [(user_id, d.device_id, d.curve25519, d.ed25519, d.signed) for d in devices],
         )
-        return len(devices) - len(good)
 
     async def release(self, tx: Transaction, user_id: str) -> None:
         """Pin the identity that is offered now: somebody has made sure that it is theirs."""
@@ -164,6 +169,14 @@ async def _assistant(pool: Pool) -> Acting:
     if row is None:
         raise RuhError("There is no assistant to ask for devices.")
     return Acting(row["user_id"], row["device_id"])
+
+
+def _keys(device: Device) -> tuple[str, str]:
+    return device.curve25519, device.ed25519
+
+
+def _id(device: Device) -> str:
+    return device.device_id
 
 
 def pin(pinned: str | None, offered: str | None) -> tuple[str, str | None]:

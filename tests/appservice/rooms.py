@@ -1,5 +1,6 @@
 """The appservice's work on a real homeserver, called by hand; whole processes are tried in the journeys."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from appservice.crypto.machine import Machine
 from appservice.homeserver import Acting, Homeserver, Refused
 from bridge import accounts, puppets, revocations, roster, seats
 from bridge.database import Pool, transaction
+from bridge.legs import due
 from bridge.revocations import Revocation
 from bridge.sealing import standing_key
 from policies.removal import Step
@@ -89,8 +91,15 @@ class Stage:
                 told=several, at=datetime.now(UTC),
             )  # fmt: skip
         if made:
-            await legs.bring_all(self.context)
+            await self.make_rooms()
         return conversation
+
+    async def make_rooms(self) -> bool:
+        """Every leg that is due, once, at the same time; False when there is none."""
+        async with transaction(self.pool) as tx:
+            found = await due(tx)
+        await asyncio.gather(*(legs.attempt(self.context, leg) for leg in found))
+        return bool(found)
 
     async def act(self, use_case: Any, **given: Any) -> Any:
         async with transaction(self.pool) as tx:
@@ -144,7 +153,7 @@ class Stage:
         for _ in range(turns):
             await self.pool.execute("UPDATE delivery SET state = 'cancelled' WHERE state = 'pending'")
             await self.pool.execute("UPDATE leg SET next_attempt_at = now()")
-            if not await legs.bring_all(self.context):
+            if not await self.make_rooms():
                 break
         await self.revoke()
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from appservice import deliver, faults, legs, redaction, revoke
+from appservice import deliver, faults, redaction, revoke
 from appservice.homeserver import Acting, Refused, Unavailable
 from bridge import audit, messages, revocations, roster
 from bridge.database import Pool, transaction
@@ -160,7 +160,7 @@ async def test_the_mask_of_who_went_leaves_the_others_rooms(stage: Stage) -> Non
     await chat.remove()
     # Adam hears that she went before her mask does: he has no device to hear it with.
     await stage.pool.execute("UPDATE delivery SET state = 'cancelled' WHERE state = 'pending'")
-    await legs.bring_all(stage.context)
+    await stage.make_rooms()
     assert (await stage.memberships(room))[mask] == "leave"
 
 
@@ -446,7 +446,7 @@ async def test_who_is_removed_while_their_room_is_made_is_never_invited(stage: S
         return await whole.create_room(body, acting)
 
     stage.breaks(create_room=create_room)
-    await legs.bring_all(stage.context)
+    await stage.make_rooms()
     room = await chat.room
     assert await stage.user_id(chat.amina) not in await stage.memberships(room)
     await stage.revoke()
@@ -458,7 +458,7 @@ async def test_who_is_removed_while_their_room_is_made_is_never_invited(stage: S
 async def test_who_is_removed_before_their_room_is_made_never_gets_one(stage: Stage) -> None:
     chat = await Chat.made(stage, made=False)
     await chat.remove()
-    await legs.bring_all(stage.context)
+    await stage.make_rooms()
     await stage.revoke()
     assert (await stage.leg(chat.conversation, chat.amina))["room_id"] is None
     progress = await chat.progress()
@@ -565,7 +565,7 @@ async def test_whatever_is_changed_at_once_the_rooms_end_as_the_roster_says(stag
 
     async def rooms() -> None:
         for _ in range(3):
-            await legs.bring_all(stage.context)
+            await stage.make_rooms()
             await revoke.work_due(stage.context)
 
     changes = (

@@ -43,11 +43,13 @@ class Replay:
             for other in others:
                 await self._homeserver.join(room, other)
             await self._homeserver.invite(room, client, maker, is_direct=is_direct or None)
-        while (await self._member(room, client, maker)).get("membership") != "join":
-            await asyncio.sleep(0.05)
+        pause = 0.2  # the homeserver accepts for them: as a rule they are there at the first look
+        while (await self._member(room, client, maker, after=pause)).get("membership") != "join":
+            pause = min(2 * pause, 1)
         return room
 
-    async def _member(self, room: str, user: str, acting: Acting) -> Json:
+    async def _member(self, room: str, user: str, acting: Acting, *, after: float) -> Json:
+        await asyncio.sleep(after)
         return await self._homeserver.state(room, "m.room.member", user, acting)
 
     async def first_message(self, room: str, sender: Acting, client: str) -> None:
