@@ -27,9 +27,8 @@ def mark(
     if seen and not failed:
         label = f"Seen by {listed([one.name for one in seen])}"
         many = len(recipients) > FEW
-        return Mark(
-            DeliveryState.SEEN, label, f"Seen by {len(seen)} of {len(recipients)}" if many else "", seen
-        )
+        words = f"Seen by {len(seen)} of {len(recipients)}" if many else ""
+        return Mark(DeliveryState.SEEN, label, words, seen, named=len(recipients) > 1)
     going = [d for d in line.deliveries if d.state in ("pending", "prepared")]
     if failed:
         words = f"Not delivered to {_names(failed, recipients)}"

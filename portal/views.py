@@ -105,6 +105,8 @@ class Mark:
     label: str
     words: str = ""
     seen: tuple[Seen, ...] = ()
+    named: bool = False
+    """Of several recipients: who has seen it stands beside it."""
 
     @property
     def loud(self) -> bool:

@@ -1,60 +1,13 @@
-"""Settings in a browser: switching off after a question, and notifications that the browser is asked for."""
+"""Settings in a browser: what is in force, and switching off after a question."""
 
-import re
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from policies.vocabulary import Role
 from tests.portal.stage import Stage, enter, page_of
 from tests.portal.test_accessible import SIZES, findings
-
-FAKE = """
-window.shown = [];
-window.Notification = class extends EventTarget {
-  static permission = localStorage.getItem("permission") ?? "default";
-  static async requestPermission() {
-    Notification.permission = "granted";
-    localStorage.setItem("permission", "granted");
-    return "granted";
-  }
-  constructor(title, options) {
-    super();
-    window.shown.push([title, options.body ?? "", options.tag]);
-  }
-};
-"""
-
-
-@pytest.fixture
-def asked(browser: Browser, stage: Stage) -> Iterator[Page]:
-    """A page whose browser says yes when it is asked, and notes what it is given to show."""
-    with page_of(browser, stage) as page:
-        page.add_init_script(FAKE)
-        yield page
-
-
-def test_a_notification_says_that_there_is_a_message_and_nothing_else(asked: Page, stage: Stage) -> None:
-    cast, page = stage.cast, asked
-    sara = stage.do(cast.therapist())
-    amina, adam = stage.do(cast.client(of=sara)), stage.do(cast.client("Adam", "Young", of=sara))
-    thread, other = stage.do(cast.thread(sara, amina)), stage.do(cast.thread(sara, adam))
-    enter(page, stage, sara)
-    page.goto("/settings")
-    browser_switch = page.get_by_label("In this browser")
-    expect(browser_switch).not_to_be_checked()
-    browser_switch.check()
-    expect(page.locator(".toast")).to_contain_text("Saved.")
-    assert findings(page) == []
-    enter(page, stage, sara, f"/chat/{thread}")
-    stage.do(cast.say(amina, thread, "For the open one"))
-    expect(page.get_by_role("log")).to_contain_text("For the open one")
-    stage.do(cast.say(adam, other, "A secret"))
-    page.wait_for_function("window.shown.length > 0")
-    assert page.evaluate("window.shown") == [["New message", "", str(other)]]
-    expect(page).to_have_title(re.compile(r"^\(1\) "))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,6 +5,8 @@ import { $, request, toast } from "./dom.js";
 export function open(id) {
   const dialog = document.getElementById(id);
   if (!dialog || dialog.open) return;
+  // What was chosen in the menu is hidden with it: the focus comes back to what opened the menu.
+  if ($("#me-menu").contains(document.activeElement)) $("#me-button").focus();
   closeMenus();
   dialog.showModal();
   dialog.dispatchEvent(new CustomEvent("ruh:opened"));
