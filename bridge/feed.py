@@ -20,6 +20,7 @@ from bridge.database import Pool, Transaction, connect
 from policies.vocabulary import ConversationId, EntryId, PersonId
 
 CHANNEL = "ruh"
+LOOK_EVERY, ANSWER_WITHIN = 15.0, 10.0  # seconds, while nothing is heard
 log = structlog.get_logger()
 
 
@@ -97,7 +98,16 @@ async def _until_lost(connection: "asyncpg.Connection[asyncpg.Record]") -> Async
     connection.add_termination_listener(lambda _: queue.put_nowait(None))
     await connection.add_listener(CHANNEL, lambda *args: queue.put_nowait(_read(args[-1])))
     yield Notification(Change.REWAKE)
-    while (notification := await queue.get()) is not None:
+    while True:
+        try:
+            async with asyncio.timeout(LOOK_EVERY):
+                notification = await queue.get()
+        except TimeoutError:
+            # A connection can die without a word (a host lost, a firewall): only a question finds out.
+            await connection.fetchval("SELECT 1", timeout=ANSWER_WITHIN)
+            continue
+        if notification is None:
+            return
         yield notification
 
 
