@@ -128,7 +128,8 @@ class _Socket:
         conversation, seq = identity(str(said.get("conversation"))), said["read"]
         if conversation is None or not isinstance(seq, int) or not 0 < seq < 2**62:
             return
-        await self._still_signed_in(touch=True)
+        # A page at the end of a conversation reads on by itself: that keeps nobody signed in (S1).
+        await self._still_signed_in(touch=bool(said.get("there")))
         async with transaction(self._services.pool) as tx:
             await receipts.mark_read(
                 tx,

@@ -100,6 +100,11 @@ def is_fragment() -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
+def is_unattended() -> bool:
+    """The page asks by itself while its reader does nothing: that keeps nobody signed in (S1)."""
+    return request.headers.get("X-Unattended") == "1"
+
+
 def from_elsewhere() -> bool:
     """True for a request that another site's page caused."""
     site = request.headers.get("Sec-Fetch-Site")
@@ -120,7 +125,7 @@ def signed_in(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R | Answ
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Answer:
         token = request.cookies.get(cookie_name(services().settings))
-        found = await find_session(token)
+        found = await find_session(token, touch=not is_unattended())
         if found is None:
             if is_fragment() or request.method != "GET":
                 abort(401)

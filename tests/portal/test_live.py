@@ -91,6 +91,28 @@ async def test_reading_is_kept_and_the_row_is_no_longer_bold(scene: Scene) -> No
                 pass  # the message itself may be told first
 
 
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_page_that_reads_on_by_itself_keeps_nobody_signed_in(scene: Scene, there: bool) -> None:
+    """A client who writes now and then must not keep the page of somebody open who went home (S1)."""
+    pool, mark = scene.cast.pool, await current(scene)
+    long_ago = "UPDATE portal_session SET last_seen_at = now() - interval '20 minutes'"
+    async with socket(scene, scene.sara, mark) as sara:
+        await pool.execute(long_ago)
+        await scene.cast.say(scene.amina, scene.thread, "Are you there?")
+        await told(sara)
+        await sara.send(json.dumps({"read": 2, "conversation": str(scene.thread), "there": there}))
+        await told(sara)
+        seen = await pool.fetchval("SELECT last_seen_at > now() - interval '1 minute' FROM portal_session")
+    assert seen is there
+    visit = await scene.visit(scene.sara)
+    await pool.execute(long_ago)
+    unattended = {"HX-Request": "true"} | ({} if there else {"X-Unattended": "1"})
+    answer = await visit.client.get(f"/chat/{scene.thread}/latest", headers=unattended)
+    assert answer.status_code == 200
+    fresh = "SELECT count(*) FROM portal_session WHERE last_seen_at > now() - interval '1 minute'"
+    assert (await pool.fetchval(fresh) > 0) is there
+
+
 async def test_nonsense_from_a_page_changes_nothing_and_ends_nothing(scene: Scene) -> None:
     mark = await current(scene)
     async with socket(scene, scene.sara, mark) as sara:

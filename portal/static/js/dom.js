@@ -14,12 +14,20 @@ export function fragment(html) {
   return template.content;
 }
 
+let actedAt = Date.now();
+for (const act of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) {
+  addEventListener(act, () => (actedAt = Date.now()), { capture: true, passive: true });
+}
+
+/** Somebody has moved, typed or scrolled a moment ago. What the page does by itself keeps nobody signed in. */
+export const isAttended = () => Date.now() - actedAt < 60_000;
+
 /** One request as the signed-in person. Resolves to the Response; a signed-out session leaves for the sign-in page. */
 export async function request(url, { body, ...rest } = {}) {
   const response = await fetch(url, {
     method: body ? "POST" : "GET",
     body: body && new URLSearchParams(body),
-    headers: { "HX-Request": "true", "X-CSRF-Token": csrf() },
+    headers: { "HX-Request": "true", "X-CSRF-Token": csrf(), ...(isAttended() ? {} : { "X-Unattended": "1" }) },
     ...rest,
   });
   if (response.status === 401) signInAgain();

@@ -3,7 +3,7 @@
 
 import { openBlast } from "./blast.js";
 import { enterComposer } from "./composer.js";
-import { $, isPhone, request, signInAgain } from "./dom.js";
+import { $, isAttended, isPhone, request, signInAgain } from "./dom.js";
 import { forgetRow, putRow, refreshList } from "./list.js";
 import { mayNotify, notify, sayUnread } from "./notices.js";
 import { run } from "./sending.js";
@@ -141,7 +141,7 @@ export function sayRead() {
   const seq = lastSeq();
   if (readTo.conversation === conversation && (readTo.seq >= seq || !atEnd())) return;
   readTo = { conversation, seq };
-  say({ read: seq, conversation });
+  say({ read: seq, conversation, there: isAttended() });
 }
 
 /** Another conversation was opened in place. */
