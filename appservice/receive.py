@@ -24,6 +24,7 @@ from bridge.journal import Draft, Origin
 from bridge.legs import Leg
 from bridge.parked import ENCRYPTED, Parked
 from bridge.standing import standing
+from bridge.unediting import take_back
 from policies.content import Notice, Reaction
 from policies.vocabulary import ConversationKind, EntryId, EntryKind, EventId
 
@@ -198,6 +199,8 @@ async def _redaction(tx: Transaction, context: Context, leg: Leg, event: Event) 
         target = await _target(tx, leg, redacts)
         assert target is not None
         await messages.delete(tx, context.keyring, entry=target, keep=context.keep_deleted, **common)
+    elif kind is EntryKind.EDIT:
+        await take_back(tx, context.keyring, edit=entry, keep=context.keep_deleted, **common)
 
 
 async def _redacted_while_parked(tx: Transaction, leg: Leg, event_id: str) -> None:
