@@ -22,7 +22,7 @@ from portal.services import Services, services
 blueprint = Blueprint("files", __name__)
 
 _SHOWN = frozenset().union(*INLINE.values())
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})\Z", re.ASCII)
 
 
 @blueprint.get("/chat/<uuid:conversation>/files/<uuid:attachment>")
@@ -62,7 +62,7 @@ async def file(conversation: UUID, attachment: UUID) -> Response:
 def _range(size: int) -> tuple[int, int]:
     """What of the file is asked for, as start and end (exclusive): players ask for parts."""
     match = _RANGE.match(request.headers.get("Range", ""))
-    if match is None:
+    if match is None or (match[2] and int(match[2]) < int(match[1])):
         return 0, size
     return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
 

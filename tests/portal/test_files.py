@@ -95,3 +95,13 @@ async def test_a_file_on_its_way_says_so(scene: Scene) -> None:
     _, page = await sara.get(f"/chat/{scene.thread}")
     assert "diary.pdf" in page
     assert "Still loading" in page
+
+
+@pytest.mark.parametrize(
+    "given", ["bytes=5-2", "bytes=" + "9" * 5000 + "-", "bytes=0-" + "9" * 5000, "bytes=٣-٤"]
+)
+async def test_parts_that_no_player_asks_for_are_no_parts(scene: Scene, given: str) -> None:
+    file = await send(scene, AttachmentKind.VIDEO, "walk.mp4", "video/mp4")
+    sara = await scene.visit(scene.sara)
+    answer = await sara.client.get(f"/chat/{scene.thread}/files/{file}", headers={"Range": given})
+    assert (answer.status_code, await answer.get_data() == PICTURE) == (200, True)
