@@ -17,7 +17,7 @@ from appservice.faults import point
 from appservice.media_addresses import media_of
 from appservice.metrics import PARKED
 from appservice.translate import Changed, Reacted, Said, Silent, from_matrix
-from bridge import attachments, journal, legs, messages, outbox, parked, revocations, roster
+from bridge import attachments, journal, legs, messages, outbox, parked, revocations, roster, seats
 from bridge.database import UNREACHABLE, Transaction
 from bridge.errors import Invalid, NotFound, RuhError
 from bridge.journal import Draft, Origin
@@ -25,7 +25,7 @@ from bridge.legs import Leg
 from bridge.parked import ENCRYPTED, Parked
 from bridge.standing import standing
 from bridge.unediting import take_back
-from policies.content import Notice, Reaction
+from policies.content import Attachment, Notice, Reaction
 from policies.vocabulary import ConversationKind, EntryId, EntryKind, EventId
 
 log = structlog.get_logger()
@@ -55,9 +55,14 @@ async def _tell(tx: Transaction, context: Context, leg: Leg, event: Event, code:
     )
     if fresh:
         await parked.settled(tx, str(leg.room_id), event["event_id"])
-        where = await standing(tx, leg.person_id, leg.conversation_id)
-        draft = Draft(EntryKind.NOTICE, said_at(event), Notice(code), only_leg=leg.id)
-        await journal.append(tx, where.key(context.keyring), leg.conversation_id, draft)
+        await _notice(tx, context, leg, said_at(event), Notice(code))
+
+
+async def _notice(tx: Transaction, context: Context, leg: Leg, at: datetime, notice: Notice) -> None:
+    """Of the clients, to this one alone."""
+    where = await standing(tx, leg.person_id, leg.conversation_id)
+    draft = Draft(EntryKind.NOTICE, at, notice, only_leg=leg.id)
+    await journal.append(tx, where.key(context.keyring), leg.conversation_id, draft)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,8 @@ async def _apply(
             posted = await messages.post(tx, context.keyring, content=said, reply_to=target, **common)
             if source is not None:
                 await attachments.want(tx, context.keyring, leg.conversation_id, posted.entry_id, source)
+            if isinstance(said, Attachment) and len(await seats.clients(tx, leg.conversation_id)) > 1:
+                await _notice(tx, context, leg, at, Notice("file_stays", {"person": str(leg.person_id)}))
         case Changed(event_id=event_id, content=said):
             target = await _target(tx, leg, event_id)
             if target is None:

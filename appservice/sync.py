@@ -16,7 +16,7 @@ from appservice import lobby, receive
 from appservice.backoff import wait
 from appservice.context import Context
 from appservice.faults import point
-from appservice.homeserver import HomeserverError
+from appservice.homeserver import HomeserverError, Unavailable
 from appservice.metrics import RECEIVED, SYNC_FAILURES
 from bridge import legs, outbox, parked, receipts, shards
 from bridge.database import UNREACHABLE, Transaction, transaction
@@ -25,6 +25,8 @@ from bridge.legs import Leg
 from policies.vocabulary import ConversationId, PersonId
 
 log = structlog.get_logger()
+ASK_AGAIN = 5.0
+"""Seconds at most between two syncs while nobody answers: by this request everybody hears of its return."""
 TROUBLE: tuple[type[Exception], ...] = (HomeserverError, *UNREACHABLE)
 Json = dict[str, Any]
 
@@ -56,6 +58,7 @@ class Outcome:
     wedged: set[tuple[str, str]] = field(default_factory=set)
     key_counts: dict[str, int] | None = None
     unused_fallbacks: list[str] | None = None
+    homeserver_is_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,16 @@ class Syncer:
                 failures += 1
                 SYNC_FAILURES.inc()
                 seconds = wait(error, failures, give_up=False) if isinstance(error, HomeserverError) else 1.0
+                if isinstance(error, Unavailable):
+                    seconds = min(seconds, ASK_AGAIN)
                 code = error.errcode if isinstance(error, HomeserverError) else type(error).__name__
                 log.warning("sync_failed", error=code, seconds=round(seconds, 1))
                 await asyncio.sleep(seconds)
                 continue
-            failures = 0
+            was_away, failures = failures > 0, 0
             point("sync.received")
             outcome = await self._commit(answer, brought)
+            outcome.homeserver_is_back = was_away
             point("sync.committed")
             self._token = answer["next_batch"]
             outcomes.put_nowait(outcome)

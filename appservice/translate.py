@@ -224,9 +224,10 @@ def _said(content: Content) -> Json:
                 "body": body or f"(sent {what}, which can't be shown here)",
                 "m.mentions": {},
             }
-        case Attachment(kind=kind):
-            # Its bytes stay where they are. The name of the file may be somebody's: it isn't told (C7).
-            body = f"(sent {_WORDS_OF_KINDS.get(kind, 'a file')}, which can't be shown here)"
+        case Attachment(kind=kind, caption=caption):
+            # Its bytes stay with the team. The name of the file may be somebody's: it isn't told (C7).
+            sent = f"(sent {_WORDS_OF_KINDS.get(kind, 'a file')}, which only the team can open)"
+            body = f"{sent}\n{caption}" if caption else sent
             return {"msgtype": "m.text", "body": body, "m.mentions": {}}
         case _:
             raise ValueError(f"{type(content).__name__} is no message")

@@ -12,7 +12,7 @@ from appservice import holds
 from appservice.context import Context
 from appservice.homeserver import HomeserverError
 from appservice.sync import Outcome
-from bridge import legs
+from bridge import legs, outbox
 from bridge.database import UNREACHABLE, transaction
 
 log = structlog.get_logger()
@@ -54,7 +54,17 @@ class Watch:
             except TimeoutError:
                 continue
             users |= outcome.changed_users
+            if outcome.homeserver_is_back:
+                await self._go_on()
             await self._upkeep(outcome)
+
+    async def _go_on(self) -> None:
+        """What was put off while nobody answered is tried now, and not when its own pause ends."""
+        try:
+            async with transaction(self._context.pool) as tx:
+                await outbox.hasten(tx)
+        except UNREACHABLE as error:
+            log.warning("database_unreachable", error=type(error).__name__)
 
     async def _held_users(self) -> set[str]:
         async with transaction(self._context.pool) as tx:

@@ -194,6 +194,14 @@ async def postponed(tx: Transaction, load: Load, item: Item, error: str, pause_s
     )  # fmt: skip
 
 
+async def hasten(tx: Transaction) -> None:
+    """The homeserver is back: what waits because it wasn't there is due. The sweep finds it."""
+    await tx.execute(
+        "UPDATE delivery SET next_attempt_at = now() WHERE state IN ('pending', 'prepared')"
+        " AND next_attempt_at > now() AND error IN ('RUH_UNREACHABLE', 'RUH_TIMEOUT', 'RUH_NOT_JSON')"
+    )
+
+
 async def has_waiting(tx: Transaction, leg: LegId, puppet: UUID | None = None) -> bool:
     """Whether anything is still to be carried to a leg, by anybody or by this puppet."""
     found = await tx.fetchval(

@@ -58,6 +58,12 @@ WORDS: Mapping[str, tuple[str | None, str | None]] = {
         "A file from {person} could not be fetched. Please ask them to send it again.",
         "Your file could not be fetched. Please send it again.",
     ),
+    # A client's file in a community chat: its name and what is written inside it can name people (C7).
+    "file_stays": (
+        "Only the team can open this file. The other clients are told that {person} sent one.",
+        "Your file has reached the team. The other members of this group can’t open it; they are told that "
+        "you sent one.",
+    ),
     "delivery_failed": (
         "A message could not be delivered to {person}. Please try again, or ask Client Care for help.",
         None,

@@ -113,6 +113,19 @@ async def test_what_is_postponed_keeps_its_place_before_the_rest(thread: Thread)
     assert first.attempts == 1
 
 
+@pytest.mark.parametrize(("error", "goes"), [("RUH_UNREACHABLE", True), ("M_FORBIDDEN", False)])
+async def test_what_the_homeserver_was_away_for_goes_when_it_is_back(
+    thread: Thread, error: str, goes: bool
+) -> None:
+    await thread.say("first")
+    found = await load(thread)
+    assert found is not None
+    async with transaction(thread.pool) as tx:
+        await outbox.postponed(tx, found, found.items[0], error, 3600)
+        await outbox.hasten(tx)
+    assert await due(thread) is goes
+
+
 async def test_what_was_prepared_stays_as_it_is(thread: Thread) -> None:
     await thread.say("secret")
     (item,) = await items(thread)

@@ -4,8 +4,11 @@ from datetime import UTC, datetime
 
 from bridge import roster
 from bridge.database import transaction
+from policies.content import Notice
 from policies.vocabulary import ConversationId, ConversationKind, Person
-from tests.journeys.world import World, text
+from tests.journeys.world import World, text, until
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + b"a picture" * 100
 
 
 async def a_group(world: World, organiser: Person, clients: list[Person]) -> ConversationId:
@@ -45,3 +48,36 @@ async def test_what_one_client_says_reaches_the_others_under_their_initials(worl
     assert seen[0].sender != amina.user_id
     in_janes_room = await jane.room(rooms[2].id)
     assert {m.name for m in in_janes_room.members.values()} >= {"A.Y.", "A.Y. (2)", "Ruh", "Dr. Sara Khan"}
+
+
+async def test_a_clients_file_reaches_the_team_and_is_named_to_the_others(world: World) -> None:
+    await world.start()
+    therapist = await world.therapist()
+    clients = [await world.client("Amina", "Yusuf"), await world.client("Jane", "Doe")]
+    group = await a_group(world, therapist, clients)
+    amina, jane = [await world.nio(client) for client in clients]
+    hers, janes = [
+        await who.room_with(lambda r: r.name == "Group with Dr. Sara Khan" and r.membership == "join")
+        for who in (amina, jane)
+    ]
+    source = await amina.upload(PICTURE, mimetype="image/png", encrypted=True)
+    content = {"msgtype": "m.image", "filename": "amina-yusuf.png", "body": "My garden"}
+    await amina.send_event(
+        hers.id, "m.room.message", {**content, "info": {"mimetype": "image/png"}, **source}
+    )
+
+    shown = await jane.wait_for(janes.id, lambda seen: "sent a picture" in seen.body)
+    assert (shown.sender_name, shown.body) == (
+        "A.Y.",
+        "(sent a picture, which only the team can open)\nMy garden",
+    )
+    told = await amina.wait_for(hers.id, lambda seen: "has reached the team" in seen.body)
+    assert told.sender_name == "Ruh"
+    await world.line(
+        therapist, group, lambda line: isinstance(line.content, Notice) and line.content.code == "file_stays"
+    )
+    stored = "SELECT state = 'stored' FROM attachment"
+    await until(lambda: world.pool.fetchval(stored), what="the picture")
+    await world.say(therapist, group, "Lovely")
+    await jane.wait_for(janes.id, lambda seen: seen.body == "Lovely")
+    assert not [seen for seen in await jane.timeline(janes.id) if "reached the team" in seen.body]
