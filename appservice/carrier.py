@@ -1,6 +1,7 @@
 """Many legs at a time, each leg by one task: woken by the feed, swept every few seconds."""
 
 import asyncio
+from collections.abc import Collection
 from uuid import UUID
 
 import structlog
@@ -22,27 +23,39 @@ class Carrier:
         self._gate = asyncio.Semaphore(at_once)
         self._sweep = sweep_seconds
         self._conversations: set[UUID] = set()
+        self._legs: set[LegId] = set()
         self._everything = True
         self._woken = asyncio.Event()
         self._busy: dict[LegId, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def wake(self, conversation: UUID | None) -> None:
-        """Something is to be carried: in this conversation, or (None) anywhere."""
+    def wake(self, conversation: UUID | None, legs: Collection[LegId] | None = None) -> None:
+        """Something is to be carried: to these legs, else in this conversation, or (None) anywhere."""
         if conversation is None:
             self._everything = True
+        elif legs is not None:
+            self._legs.update(legs)
+            if not self._legs:
+                return
         else:
             self._conversations.add(conversation)
         self._woken.set()
 
     async def run(self) -> None:
+        sweep_at = 0.0
         while True:
             try:
-                async with asyncio.timeout(self._sweep):
+                async with asyncio.timeout_at(sweep_at):
                     await self._woken.wait()
             except TimeoutError:
                 self._everything = True
+                sweep_at = asyncio.get_running_loop().time() + self._sweep
             self._woken.clear()
+            legs, self._legs = self._legs, set()
+            for leg in legs:
+                self._start(leg)
+            if not self._everything and not self._conversations:
+                continue
             which = None if self._everything else self._conversations
             self._everything, self._conversations = False, set()
             try:

@@ -148,7 +148,7 @@ async def _hear(
             event.set()
 
     hear: dict[Change, Callable[[Notification], None]] = {
-        Change.ENTRY: lambda change: carrier.wake(change.conversation),
+        Change.ENTRY: lambda change: carrier.wake(change.conversation, change.legs),
         Change.CONVERSATION: roster,
         Change.ACCOUNT: account,
         Change.BLAST: lambda _: watch.blasts_due.set(),

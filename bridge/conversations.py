@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from bridge import audit, identities, people, roster
+from bridge import audit, directory, identities, people, roster
 from bridge.audit import Did
 from bridge.database import Transaction
 from bridge.errors import Invalid, NotFound, SealBroken
@@ -102,6 +102,13 @@ LEFT JOIN entry e ON e.id = c.last_message_id AND e.seq > m.joined_seq
 LEFT JOIN entry x ON x.id = e.edit_id
 WHERE m.person_id = $1 AND m.removed_at IS NULL
 """
+# One conversation brings its people along; in a list of many, most would come again and again.
+_ONE = _SELECT.replace(
+    "SELECT c.id,",
+    f"SELECT ARRAY(SELECT {directory.PEOPLE} FROM member o JOIN person p ON p.id = o.person_id"
+    " WHERE o.conversation_id = c.id) AS people, c.id,",
+    1,
+)
 _SHOWN = {
     Visibility.ACTIVE: " AND {m}.archived_at IS NULL",
     Visibility.ARCHIVED: " AND {m}.archived_at IS NOT NULL",
@@ -194,10 +201,10 @@ async def of_blast(
 
 async def one(tx: Transaction, keyring: Keyring, actor: PersonId, conversation: ConversationId) -> Row:
     """One conversation as its member sees it in the list. Raises NotFound for an outsider."""
-    rows = await _rows(tx, keyring, actor, await tx.fetch(_SELECT + " AND c.id = $2", actor, conversation))
-    if not rows:
+    row = await tx.fetchrow(_ONE + " AND c.id = $2", actor, conversation)
+    if row is None:
         raise NotFound
-    return rows[0]
+    return _row(keyring, actor, row, directory.to_people(keyring, row["people"]))
 
 
 async def rename(
@@ -272,7 +279,10 @@ def _row(keyring: Keyring, actor: PersonId, row: Any, persons: dict[PersonId, Pe
 def _own_title(keyring: Keyring, row: Any) -> str | None:
     if row["title_sealed"] is None:
         return None
-    return _key(keyring, row).open(row["title_sealed"], f"{row['id']}:title").decode()
+    try:
+        return _key(keyring, row).open(row["title_sealed"], f"{row['id']}:title").decode()
+    except SealBroken:
+        return None  # erased with its conversation, whose row still stands in the list
 
 
 def _last_content(keyring: Keyring, row: Any) -> Content | None:

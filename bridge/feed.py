@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from bridge.database import Pool, Transaction, connect
-from policies.vocabulary import ConversationId, EntryId, PersonId
+from policies.vocabulary import ConversationId, EntryId, LegId, PersonId
 
 CHANNEL = "ruh"
 LOOK_EVERY, ANSWER_WITHIN = 15.0, 10.0  # seconds, while nothing is heard
@@ -44,10 +44,14 @@ class Notification:
     target: EntryId | None = None
     person: PersonId | None = None
     on: bool = False
+    legs: tuple[LegId, ...] | None = None
+    """Of an entry: the legs that it is to be carried to. None: not said, as they are too many."""
 
     def to_json(self) -> str:
         ids = {"c": self.conversation, "e": self.entry, "t": self.target, "p": self.person}
         body: dict[str, Any] = {key: str(value) for key, value in ids.items() if value is not None}
+        if self.legs is not None:
+            body["l"] = [str(leg) for leg in self.legs]
         return json.dumps({"k": self.change, "on": int(self.on), **body}, separators=(",", ":"))
 
     @classmethod
@@ -57,7 +61,8 @@ class Notification:
         def uuid(key: str) -> Any:
             return UUID(body[key]) if key in body else None
 
-        return cls(Change(body["k"]), uuid("c"), uuid("e"), uuid("t"), uuid("p"), bool(body.get("on")))
+        legs = None if body.get("l") is None else tuple(LegId(UUID(leg)) for leg in body["l"])
+        return cls(Change(body["k"]), uuid("c"), uuid("e"), uuid("t"), uuid("p"), bool(body.get("on")), legs)
 
 
 async def notify(tx: Transaction, notification: Notification) -> None:

@@ -78,7 +78,7 @@ WITH old AS (
         -- What is taken back goes also from those whose chat is off (M7); nothing else reaches them (P5).
         $14 AND o.puppet_id IS NOT NULL AND (l.id = $16 OR $16::uuid IS NULL
             AND (NOT l.silenced OR $3 IN ('deletion', 'reaction_removed')))))
-    RETURNING leg_id
+    RETURNING leg_id, state
 ), m AS (
     UPDATE member SET
         last_message_at = c.last_message_at,
@@ -108,7 +108,10 @@ WITH old AS (
         CASE WHEN $9::text IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('automatic', $9::text) END
     FROM c WHERE $17::text IS NOT NULL
 )
-SELECT c.last_seq, pg_notify($15, $13) FROM c
+SELECT c.last_seq, pg_notify($15, ($13::text::jsonb || jsonb_build_object('l', (
+    -- A notification is short: more legs are looked up by who carries them.
+    SELECT CASE WHEN count(*) <= 20 THEN coalesce(jsonb_agg(leg_id), '[]') END FROM d WHERE state = 'pending'
+)))::text) FROM c
 """
 
 

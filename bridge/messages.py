@@ -12,7 +12,7 @@ from bridge.database import Transaction
 from bridge.errors import Invalid, NotAllowed, NotFound
 from bridge.journal import Draft, Origin
 from bridge.sealing import Keyring
-from bridge.standing import Standing, standing
+from bridge.standing import COLUMNS, MEMBER, Standing, from_row, outsider
 from policies.access import Action
 from policies.chat_settings import switch_for, told_when_off
 from policies.content import Content, Reaction
@@ -55,10 +55,10 @@ async def post(
     automatic: str | None = None,
 ) -> Posted:
     """A message. A `request_id` that was carried out already gives what it gave then."""
-    where = await _in_turn(tx, author, conversation)
+    where, earlier = await _in_turn(tx, author, conversation, Action.POST, request_id)
     where.require(Action.POST)
     await _chat_is_on(tx, keyring, where)
-    if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
+    if earlier is not None:
         return earlier
     if reply_to is not None:
         await _target(tx, where, reply_to)
@@ -79,10 +79,10 @@ async def edit(
     origin: Origin | None = None,
 ) -> Posted:
     """Other words for one's own message; the ones before stay in the journal."""
-    where = await _in_turn(tx, author, conversation)
+    where, earlier = await _in_turn(tx, author, conversation, Action.EDIT_OWN, request_id)
     target = await _own(tx, where, entry, Action.EDIT_OWN)
     await _chat_is_on(tx, keyring, where)
-    if request_id is not None and (earlier := await _earlier(tx, author, request_id)):
+    if earlier is not None:
         return earlier
     if target.deleted:
         raise Invalid("deleted", "This message has been deleted, so it can't be edited any more.")
@@ -108,7 +108,7 @@ async def delete(
     What has not gone out yet never will; what has is redacted by the deletion's own deliveries. Its words are
     kept for `keep`, so that it can be restored (`bridge.restore`).
     """
-    where = await _in_turn(tx, author, conversation)
+    where, _ = await _in_turn(tx, author, conversation, Action.DELETE_OWN)
     await _own(tx, where, entry, Action.DELETE_OWN)
     marked = await tx.fetchval(
         "UPDATE entry SET deleted_at = $2, deleted_by = $3, erase_at = $2::timestamptz + $4"
@@ -140,7 +140,7 @@ async def react(
     origin: Origin | None = None,
 ) -> Posted | None:
     """A reaction to a message; None when that message is gone."""
-    where = await _in_turn(tx, author, conversation)
+    where, _ = await _in_turn(tx, author, conversation)
     where.require(Action.REACT)
     await _chat_is_on(tx, keyring, where)
     target = await _target(tx, where, entry)
@@ -162,7 +162,7 @@ async def unreact(
     origin: Origin | None = None,
 ) -> Posted | None:
     """Take one's own reaction back; None when it was taken back before."""
-    where = await _in_turn(tx, author, conversation)
+    where, _ = await _in_turn(tx, author, conversation)
     target = await _target(tx, where, reaction)
     if target.kind is not EntryKind.REACTION or target.author_id != author:
         raise NotFound
@@ -179,11 +179,27 @@ async def unreact(
     return await _append(tx, keyring, where, draft)
 
 
-async def _in_turn(tx: Transaction, author: PersonId, conversation: ConversationId) -> Standing:
+async def _in_turn(
+    tx: Transaction,
+    author: PersonId,
+    conversation: ConversationId,
+    action: Action = Action.READ,
+    request: UUID | None = None,
+) -> tuple[Standing, Posted | None]:
     """How the author stands once it is their turn: nobody removed meanwhile says or gets anything more,
-    somebody added gets this, and no edit slips in behind a deletion."""
+    somebody added gets this, and no edit slips in behind a deletion. An outsider's attempt is recorded where
+    such an `action` is; whether a member may is asked of what it is about. Beside it, what this request of
+    theirs has done already."""
     await journal.in_turn(tx, conversation)
-    return await standing(tx, author, conversation)
+    row = await tx.fetchrow(
+        f"SELECT {COLUMNS}, e.id AS earlier, e.seq AS earlier_seq {MEMBER}"
+        " LEFT JOIN entry e ON e.author_id = m.person_id AND e.request_id = $3",
+        conversation, author, request,
+    )  # fmt: skip
+    if row is None:
+        raise outsider(author, conversation, action)
+    earlier = row["earlier"] and Posted(EntryId(row["earlier"]), row["earlier_seq"], fresh=False)
+    return from_row(row), earlier
 
 
 async def target_in(tx: Transaction, conversation: ConversationId, entry: EntryId) -> Target | None:
@@ -208,13 +224,6 @@ async def _own(tx: Transaction, where: Standing, entry: EntryId, action: Action)
     target = await _target(tx, where, entry)
     where.require(action, own=target.kind is EntryKind.MESSAGE and target.author_id == where.person_id)
     return target
-
-
-async def _earlier(tx: Transaction, author: PersonId, request_id: UUID) -> Posted | None:
-    row = await tx.fetchrow(
-        "SELECT id, seq FROM entry WHERE author_id = $1 AND request_id = $2", author, request_id
-    )
-    return row and Posted(EntryId(row["id"]), row["seq"], fresh=False)
 
 
 async def _chat_is_on(tx: Transaction, keyring: Keyring, where: Standing) -> None:

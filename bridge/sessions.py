@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge import directory
 from bridge.database import Transaction
 from bridge.sealing import Keyring, standing_key
-from policies.vocabulary import PersonId
+from policies.vocabulary import Person, PersonId
 
 WINDOW = timedelta(minutes=15)
 LIMITS: Mapping[str, int] = {"account": 5, "address": 30}
@@ -47,14 +48,16 @@ async def begin(tx: Transaction, person: PersonId, at: datetime) -> str:
 
 
 async def find(
-    tx: Transaction, token: str, *, at: datetime, idle: timedelta, touch: bool = True
-) -> Session | None:
-    """The session of this token unless it ended; `touch`: somebody is there, so it goes on.
+    tx: Transaction, keyring: Keyring, token: str, *, at: datetime, idle: timedelta, touch: bool = True
+) -> tuple[Session, Person] | None:
+    """Whose session this token's is, unless it ended; `touch`: somebody is there, so it goes on.
 
-    Staff who were archived are signed out by it. Written at most once a minute.
+    Staff who were archived are signed out by it. One statement, for every request asks it; another, once a
+    minute, writes that they are there.
     """
     row = await tx.fetchrow(
-        "SELECT s.person_id, s.csrf, s.last_seen_at FROM portal_session s JOIN person p ON p.id = s.person_id"
+        f"SELECT s.csrf, s.last_seen_at, {directory.COLUMNS}"
+        " FROM portal_session s JOIN person p ON p.id = s.person_id"
         " WHERE s.token_hash = $1 AND s.last_seen_at > $2 AND p.status = 'active' AND p.role <> 'client'",
         _hashed(token), at - idle,
     )  # fmt: skip
@@ -64,7 +67,8 @@ async def find(
         await tx.execute(
             "UPDATE portal_session SET last_seen_at = $2 WHERE token_hash = $1", _hashed(token), at
         )
-    return Session(PersonId(row["person_id"]), row["csrf"])
+    person = directory.to_person(keyring, row)
+    return Session(person.id, row["csrf"]), person
 
 
 async def end(tx: Transaction, token: str) -> None:

@@ -62,38 +62,49 @@ button that a page should not have shown, doesn't."""
 
 async def allowed(tx: Transaction, person_id: UUID, conversation_id: UUID, action: Action) -> Standing:
     """The standing of somebody who may do this. Raises NotFound or NotAllowed; either is recorded."""
-    try:
-        where = await standing(tx, person_id, conversation_id)
-    except NotFound as refused:
-        if action in RECORDED:
-            refused.kept = audit.refusal(person_id, action, conversation_id, "not_found")
-        raise
+    where = await standing(tx, person_id, conversation_id, action)
     where.require(action)
     return where
 
 
-async def standing(tx: Transaction, person_id: UUID, conversation_id: UUID) -> Standing:
-    """Raises NotFound for who isn't a member now."""
-    row = await tx.fetchrow(
-        "SELECT c.id, c.kind, c.organiser_id, c.closed_at IS NOT NULL AS closed, c.wrapped_key,"
-        " m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role,"
-        " EXISTS (SELECT FROM leg l WHERE l.member_id = m.id AND l.silenced) AS silenced,"
-        " c.client_id IS NOT NULL AND EXISTS (SELECT FROM leg l WHERE l.conversation_id = c.id AND l.silenced"
-        " AND l.state <> 'ended') AS client_silenced"
-        " FROM member m JOIN conversation c ON c.id = m.conversation_id JOIN person p ON p.id = m.person_id"
-        " WHERE m.conversation_id = $1 AND m.person_id = $2 AND m.removed_at IS NULL",
-        conversation_id,
-        person_id,
-    )
+async def standing(
+    tx: Transaction, person_id: UUID, conversation_id: UUID, action: Action = Action.READ
+) -> Standing:
+    """Raises NotFound for who isn't a member now; `action`: what they were about to do, for the trail."""
+    row = await tx.fetchrow(f"SELECT {COLUMNS} {MEMBER}", conversation_id, person_id)
     if row is None:
-        raise NotFound
+        raise outsider(person_id, conversation_id, action)
     return from_row(row)
 
 
+def outsider(person_id: UUID, conversation_id: UUID, action: Action) -> NotFound:
+    """What somebody who is no member gets, recorded where `action` is."""
+    refused = NotFound()
+    if action in RECORDED:
+        refused.kept = audit.refusal(person_id, action, conversation_id, "not_found")
+    return refused
+
+
+COLUMNS = """
+    c.id AS conversation_id, c.kind AS conversation_kind, c.organiser_id, c.closed_at IS NOT NULL AS closed,
+    c.wrapped_key, m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role,
+    EXISTS (SELECT FROM leg l WHERE l.member_id = m.id AND l.silenced) AS silenced,
+    c.client_id IS NOT NULL AND EXISTS (SELECT FROM leg l WHERE l.conversation_id = c.id AND l.silenced
+        AND l.state <> 'ended') AS client_silenced
+"""
+MEMBER = """
+FROM (SELECT * FROM member WHERE conversation_id = $1 AND person_id = $2 AND removed_at IS NULL) m
+JOIN conversation c ON c.id = m.conversation_id JOIN person p ON p.id = m.person_id
+"""
+"""With these, whoever asks for something in the conversation $1 asks in the same breath whether $2 is in it:
+no row, no member."""
+
+
 def from_row(row: Any) -> Standing:
+    """From a row that has `COLUMNS`."""
     return Standing(
-        PersonId(row["person_id"]), Role(row["role"]), ConversationId(row["id"]),
-        ConversationKind(row["kind"]), PersonId(row["organiser_id"]), row["closed"],
+        PersonId(row["person_id"]), Role(row["role"]), ConversationId(row["conversation_id"]),
+        ConversationKind(row["conversation_kind"]), PersonId(row["organiser_id"]), row["closed"],
         row["wrapped_key"], MemberId(row["member_id"]),
         row["joined_seq"], row["read_seq"], row["silenced"], row["client_silenced"],
     )  # fmt: skip

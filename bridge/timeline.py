@@ -1,10 +1,10 @@
 """A page of a conversation as one of its members may read it.
 
-Three queries whatever the length of the journal: entries by their index, what belongs to them, receipts.
+As many queries whatever the length of the journal: entries by their index, each with what belongs to it.
+Lines that are shown anew cost one: a live page asks for them at every message.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,10 @@ from uuid import UUID
 
 from bridge import audit
 from bridge.database import Transaction
-from bridge.errors import SealBroken
+from bridge.errors import NotFound, SealBroken
 from bridge.journal import unseal
 from bridge.sealing import DataKey, Keyring
-from bridge.standing import Standing, standing
+from bridge.standing import COLUMNS, MEMBER, Standing, from_row, standing
 from policies.access import Action
 from policies.content import Content, Reaction
 from policies.vocabulary import ConversationId, EntryId, EntryKind, PersonId
@@ -86,17 +86,39 @@ class Page:
     """Marks of other members, oldest first: the first whose seq reaches a line tells when it was read."""
 
 
-_SELECT = """
+# Since it was restored, a message's way is that of what it last came back as.
+_LINES = """
 SELECT e.id, e.seq, e.kind, e.author_id, e.sealed, e.posted_at, e.automatic, e.deleted_at, e.request_id,
     e.restored_at,
     x.id AS edit_id, x.sealed AS edit_sealed, x.posted_at AS edited_at,
     r.id AS reply_id, r.author_id AS reply_author, r.seq AS reply_seq, r.deleted_at AS reply_deleted,
-    r.sealed AS reply_sealed, rx.id AS reply_edit_id, rx.sealed AS reply_edit_sealed
+    r.sealed AS reply_sealed, rx.id AS reply_edit_id, rx.sealed AS reply_edit_sealed,
+    ARRAY(SELECT ROW(a.id, a.author_id, a.sealed) FROM entry a
+          WHERE a.target_id = e.id AND a.kind = 'reaction' AND a.deleted_at IS NULL
+          ORDER BY a.seq) AS reactions,
+    ARRAY(SELECT ROW(dm.person_id, d.state, dl.hold, d.attempts) FROM delivery d
+          JOIN leg dl ON dl.id = d.leg_id JOIN member dm ON dm.id = dl.member_id
+          WHERE d.state <> 'origin' AND d.entry_id = CASE WHEN e.restored_at IS NULL THEN e.id ELSE
+              coalesce((SELECT b.id FROM entry b WHERE b.target_id = e.id AND b.kind = 'restoration'
+                        ORDER BY b.seq DESC LIMIT 1), e.id) END) AS deliveries
 FROM entry e
 LEFT JOIN entry x ON x.id = e.edit_id
 LEFT JOIN entry r ON r.id = e.target_id
 LEFT JOIN entry rx ON rx.id = r.edit_id
-WHERE e.conversation_id = $1 AND e.kind IN ('message', 'notice') AND e.seq > $2
+WHERE e.kind IN ('message', 'notice')
+"""
+_SELECT = _LINES + " AND e.conversation_id = $1 AND e.seq > $2"
+_READS = """
+SELECT person_id, seq, at FROM receipt WHERE conversation_id = $1 AND person_id <> $2 AND seq >= {first}
+ORDER BY seq LIMIT 2000
+"""
+# The oldest of the lines brings the marks along.
+_SOME = f"""
+SELECT {COLUMNS}, line.*, CASE WHEN line.seq = min(line.seq) OVER () THEN ARRAY(
+    SELECT ROW(person_id, seq, at) FROM ({_READS.format(first="line.seq")}) marks) END AS reads
+{MEMBER} LEFT JOIN LATERAL (
+    {_LINES} AND e.conversation_id = c.id AND e.seq > m.joined_seq AND e.id = ANY($3)) line ON true
+ORDER BY line.seq
 """
 
 
@@ -121,12 +143,17 @@ async def page(
         rows = await tx.fetch(
             _SELECT + " ORDER BY e.seq LIMIT $3", conversation, max(after, where.joined_seq), limit
         )
-        return await _page(tx, keyring, where, rows, has_older=True)
-    rows = await tx.fetch(
-        _SELECT + " AND e.seq < $4 ORDER BY e.seq DESC LIMIT $3",
-        conversation, where.joined_seq, limit + 1, before if before is not None else 2**62,
-    )  # fmt: skip
-    return await _page(tx, keyring, where, rows[:limit][::-1], has_older=len(rows) > limit)
+        has_older = True
+    else:
+        rows = await tx.fetch(
+            _SELECT + " AND e.seq < $4 ORDER BY e.seq DESC LIMIT $3",
+            conversation, where.joined_seq, limit + 1, before if before is not None else 2**62,
+        )  # fmt: skip
+        rows, has_older = rows[:limit][::-1], len(rows) > limit
+    if not rows:
+        return Page(where.conversation_id, (), has_older, ())
+    reads = await tx.fetch(_READS.format(first="$3"), conversation, actor, rows[0]["seq"])
+    return _page(keyring, where, rows, reads, has_older=has_older)
 
 
 async def some(
@@ -136,94 +163,55 @@ async def some(
     conversation: ConversationId,
     entries: Sequence[EntryId],
 ) -> Page:
-    """Just these lines, as they are now: what a live page refreshes."""
-    where = await standing(tx, actor, conversation)
-    where.require(Action.READ)
-    rows = await tx.fetch(
-        _SELECT + " AND e.id = ANY($3) ORDER BY e.seq", conversation, where.joined_seq, list(entries)
-    )
-    return await _page(tx, keyring, where, rows, has_older=True)
-
-
-async def _page(
-    tx: Transaction, keyring: Keyring, where: Standing, rows: Sequence[Any], *, has_older: bool
-) -> Page:
+    """Just these lines, as they are now: what a live page refreshes. Raises NotFound for an outsider."""
+    rows = await tx.fetch(_SOME, conversation, actor, list(entries))
     if not rows:
-        return Page(where.conversation_id, (), has_older, ())
-    key = where.key(keyring)
-    ids = [row["id"] for row in rows]
-    reactions = await _reactions(tx, key, where, ids)
-    deliveries = await _deliveries(tx, ids, [row["id"] for row in rows if row["restored_at"] is not None])
-    reads = await tx.fetch(
-        "SELECT person_id, seq, at FROM receipt WHERE conversation_id = $1 AND person_id <> $2 AND seq >= $3"
-        " ORDER BY seq LIMIT 2000",
-        where.conversation_id, where.person_id, rows[0]["seq"],
-    )  # fmt: skip
+        raise NotFound
+    where = from_row(rows[0])
+    where.require(Action.READ)
+    if rows[0]["id"] is None:
+        rows = []
+    return _page(keyring, where, rows, rows[0]["reads"] if rows else (), has_older=True)
+
+
+def _page(
+    keyring: Keyring, where: Standing, rows: Sequence[Any], reads: Iterable[Any], *, has_older: bool
+) -> Page:
+    key = _key(where, keyring)
     return Page(
         where.conversation_id,
-        tuple(_line(key, where, row, reactions[row["id"]], deliveries[row["id"]]) for row in rows),
+        tuple(_line(key, where, row) for row in rows),
         has_older,
-        tuple(ReadMark(PersonId(r["person_id"]), r["seq"], r["at"]) for r in reads),
+        tuple(ReadMark(PersonId(person), seq, at) for person, seq, at in reads),
     )
 
 
-async def _reactions(
-    tx: Transaction, key: DataKey, where: Standing, ids: list[UUID]
-) -> dict[UUID, list[ReactionOf]]:
-    found: dict[UUID, list[ReactionOf]] = defaultdict(list)
-    for row in await tx.fetch(
-        "SELECT id, target_id, author_id, sealed FROM entry"
-        " WHERE target_id = ANY($1) AND kind = 'reaction' AND deleted_at IS NULL ORDER BY seq",
-        ids,
-    ):
-        content, _ = _open(key, where, row["id"], row["sealed"])
-        if isinstance(content, Reaction):
-            found[row["target_id"]].append(ReactionOf(EntryId(row["id"]), content.key, row["author_id"]))
-    return found
+def _key(where: Standing, keyring: Keyring) -> DataKey | None:
+    """None: the conversation has been erased with its key, and only that there were lines is left."""
+    return None if where.wrapped_key is None else where.key(keyring)
 
 
-async def _deliveries(
-    tx: Transaction, ids: list[UUID], restored: list[UUID]
-) -> dict[UUID, list[DeliveryState]]:
-    found: dict[UUID, list[DeliveryState]] = defaultdict(list)
-    back = await _restorations(tx, restored) if restored else {}
-    ids = [back.get(entry, entry) for entry in ids]
-    messages = {restoration: message for message, restoration in back.items()}
-    for row in await tx.fetch(
-        "SELECT d.entry_id, d.state, d.attempts, l.hold, m.person_id FROM delivery d"
-        " JOIN leg l ON l.id = d.leg_id JOIN member m ON m.id = l.member_id"
-        " WHERE d.entry_id = ANY($1) AND d.state <> 'origin'",
-        ids,
-    ):
-        found[messages.get(row["entry_id"], row["entry_id"])].append(
-            DeliveryState(PersonId(row["person_id"]), row["state"], row["hold"], row["attempts"])
-        )
-    return found
-
-
-async def _restorations(tx: Transaction, messages: list[UUID]) -> dict[UUID, UUID]:
-    """As what each of them last came back: from then on its way is that entry's."""
-    rows = await tx.fetch(
-        "SELECT target_id, id FROM entry WHERE target_id = ANY($1) AND kind = 'restoration' ORDER BY seq",
-        messages,
-    )
-    return {row["target_id"]: row["id"] for row in rows}
-
-
-def _line(
-    key: DataKey, where: Standing, row: Any, reactions: list[ReactionOf], deliveries: list[DeliveryState]
-) -> Line:
+def _line(key: DataKey | None, where: Standing, row: Any) -> Line:
     content, unreadable = None, False
     if row["deleted_at"] is None:
         content, unreadable = _current(key, where, row, "")
     return Line(
         EntryId(row["id"]), row["seq"], EntryKind(row["kind"]), row["author_id"], content, row["posted_at"],
         row["automatic"], row["edited_at"], row["deleted_at"], unreadable, row["request_id"],
-        _reply(key, where, row), tuple(reactions), tuple(deliveries), row["restored_at"],
+        _reply(key, where, row), tuple(_reactions(key, where, row)),
+        tuple(DeliveryState(PersonId(person), *how) for person, *how in row["deliveries"]),
+        row["restored_at"],
     )  # fmt: skip
 
 
-def _reply(key: DataKey, where: Standing, row: Any) -> ReplyTo | None:
+def _reactions(key: DataKey | None, where: Standing, row: Any) -> Iterator[ReactionOf]:
+    for entry, author, sealed in row["reactions"]:
+        content, _ = _open(key, where, entry, sealed)
+        if isinstance(content, Reaction):
+            yield ReactionOf(EntryId(entry), content.key, author)
+
+
+def _reply(key: DataKey | None, where: Standing, row: Any) -> ReplyTo | None:
     if row["reply_id"] is None:
         return None
     content = None
@@ -232,16 +220,18 @@ def _reply(key: DataKey, where: Standing, row: Any) -> ReplyTo | None:
     return ReplyTo(EntryId(row["reply_id"]), row["reply_author"], content)
 
 
-def _current(key: DataKey, where: Standing, row: Any, prefix: str) -> tuple[Content | None, bool]:
+def _current(key: DataKey | None, where: Standing, row: Any, prefix: str) -> tuple[Content | None, bool]:
     """The words in force: those of the last edit, if there is one."""
     if row[f"{prefix}edit_sealed"] is not None:
         return _open(key, where, row[f"{prefix}edit_id"], row[f"{prefix}edit_sealed"])
     return _open(key, where, row[f"{prefix}id"], row[f"{prefix}sealed"])
 
 
-def _open(key: DataKey, where: Standing, entry: UUID, sealed: bytes | None) -> tuple[Content | None, bool]:
-    if sealed is None:
-        return None, False
+def _open(
+    key: DataKey | None, where: Standing, entry: UUID, sealed: bytes | None
+) -> tuple[Content | None, bool]:
+    if sealed is None or key is None:
+        return None, sealed is not None
     try:
         return unseal(key, where.conversation_id, entry, sealed), False
     except (SealBroken, KeyError, ValueError):

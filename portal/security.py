@@ -15,9 +15,8 @@ from uuid import UUID
 from quart import Response, abort, g, redirect, request
 from werkzeug.wrappers import Response as PlainResponse
 
-from bridge import people, sessions
+from bridge import sessions
 from bridge.config import PortalSettings
-from bridge.database import transaction
 from bridge.errors import NotAllowed
 from bridge.sessions import Session
 from policies import access
@@ -87,12 +86,9 @@ async def find_session(token: str | None, *, touch: bool = True) -> tuple[Sessio
     """Who is signed in with this cookie."""
     if not token:
         return None
-    wired = services()
-    async with transaction(wired.pool) as tx:
-        found = await sessions.find(tx, token, at=datetime.now(UTC), idle=idle_time(), touch=touch)
-        if found is None:
-            return None
-        return found, await people.get(tx, wired.keyring, found.person_id)
+    wired, now = services(), datetime.now(UTC)
+    async with wired.pool.acquire() as connection:
+        return await sessions.find(connection, wired.keyring, token, at=now, idle=idle_time(), touch=touch)
 
 
 def is_fragment() -> bool:

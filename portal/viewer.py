@@ -22,6 +22,10 @@ from portal.templating import Templates
 TYPING_LASTS = 30.0
 """Seconds until somebody who was never said to have stopped has."""
 
+OWN_WAITS = 0.25
+"""Seconds: the page has what its reader just wrote by the answer to it, so the same for their other pages,
+and the list's row, may come together with the news that it was delivered."""
+
 EVERYTHING = 2**62
 _MOVES_ROW = frozenset({Change.ENTRY, Change.ATTACHMENT, Change.CONVERSATION})
 _MOVES_BLAST = frozenset({Change.BLAST, Change.DELIVERY, Change.RECEIPT, Change.ENTRY, Change.CONVERSATION})
@@ -75,6 +79,7 @@ class Page:
         """What the page says of the open conversation; a client's message brings it back."""
         self.changed = asyncio.Event()
         self._noted = Noted()
+        self._waits: asyncio.TimerHandle | None = None
         self._typing: dict[PersonId, float] = {}
         self._going: set[EntryId] = set()
         self._reads: dict[PersonId, int] | None = None
@@ -105,7 +110,20 @@ class Page:
             if conversation == self.open:
                 self._take_here(notification)
         if self._noted:
-            self.changed.set()
+            if not self._can_wait(notification):
+                self.changed.set()
+            elif self._waits is None:
+                self._waits = asyncio.get_running_loop().call_later(OWN_WAITS, self.changed.set)
+
+    def _can_wait(self, notification: Notification) -> bool:
+        """Of oneself, in the open conversation, and with a delivery to follow."""
+        return (
+            notification.change is Change.ENTRY
+            and notification.person == self.person_id
+            and notification.conversation == self.open
+            and notification.target is None
+            and notification.legs != ()
+        )
 
     def _take_here(self, notification: Notification) -> None:
         note, person, entry = self._noted, notification.person, notification.entry
@@ -153,6 +171,9 @@ class Page:
     async def changes(self) -> list[ChangeSaid]:
         """What the page has to do now, in this order. After an error the same is noted again."""
         self.changed.clear()
+        if self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
         noted, self._noted = self._noted, Noted()
         conversation = self.open
         try:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from quart import Blueprint, Response, g, redirect, request
 
 from bridge import conversations, messages, timeline
-from bridge.database import Transaction, transaction
+from bridge.database import transaction
 from bridge.errors import Invalid, NotFound
 from bridge.formatting import from_composer
 from bridge.messages import Posted
@@ -37,10 +37,12 @@ def composed(typed: str) -> Text:
     return Text(body, bounded_html(body, formatted))
 
 
-async def _line(tx: Transaction, conversation: ConversationId, entry: EntryId, status: int = 200) -> Response:
-    keyring = services().keyring
-    found = await conversations.one(tx, keyring, g.me.id, conversation)
-    lines = await reading.some(tx, keyring, g.me, found, [entry])
+async def _line(conversation: ConversationId, entry: EntryId, status: int = 200) -> Response:
+    """As it is now. Two questions, each of which sees what is committed: no BEGIN and COMMIT."""
+    wired = services()
+    async with wired.pool.acquire() as connection:
+        found = await conversations.one(connection, wired.keyring, g.me.id, conversation)
+        lines = await reading.some(connection, wired.keyring, g.me, found, [entry])
     if not lines:
         raise NotFound
     several = len(found.others) > 1
@@ -51,15 +53,14 @@ async def _line(tx: Transaction, conversation: ConversationId, entry: EntryId, s
 @signed_in
 async def post(conversation: UUID) -> Answer:
     """The page's own id of this act of sending makes a repeated request the same message."""
-    given, wired, where = await request.form, services(), ConversationId(conversation)
+    given, where = await request.form, ConversationId(conversation)
     try:
         posted = await _post(given, where)
     except UniqueViolationError:
         posted = await _post(given, where)  # the same request, at the same moment: it is there now
     if not is_fragment():
         return redirect(f"/chat/{conversation}", 303)
-    async with transaction(wired.pool) as tx:
-        return await _line(tx, where, posted.entry_id, 201 if posted.fresh else 200)
+    return await _line(where, posted.entry_id, 201 if posted.fresh else 200)
 
 
 async def _post(given: Mapping[str, str], conversation: ConversationId) -> Posted:
@@ -80,8 +81,7 @@ async def _post(given: Mapping[str, str], conversation: ConversationId) -> Poste
 @blueprint.get("/chat/<uuid:conversation>/messages/<uuid:entry>")
 @signed_in
 async def line(conversation: UUID, entry: UUID) -> Response:
-    async with transaction(services().pool) as tx:
-        return await _line(tx, ConversationId(conversation), EntryId(entry))
+    return await _line(ConversationId(conversation), EntryId(entry))
 
 
 @blueprint.get("/chat/<uuid:conversation>/messages/<uuid:entry>/edit")
@@ -122,8 +122,7 @@ async def edit(conversation: UUID, entry: UUID) -> Response:
         response = html(_edit_form(conversation, entry, typed, refused.message), 422)
         response.headers |= {"HX-Retarget": f"#b-{entry}", "HX-Reswap": "innerHTML"}
         return response
-    async with transaction(wired.pool) as tx:
-        return await _line(tx, where, EntryId(entry))
+    return await _line(where, EntryId(entry))
 
 
 @blueprint.post("/chat/<uuid:conversation>/messages/<uuid:entry>/delete")
@@ -140,6 +139,4 @@ async def delete(conversation: UUID, entry: UUID) -> Response:
             at=datetime.now(UTC),
             keep=timedelta(days=wired.settings.keep_deleted_days),
         )
-    async with transaction(wired.pool) as tx:
-        return await _line(tx, where, EntryId(entry))
-
+    return await _line(where, EntryId(entry))

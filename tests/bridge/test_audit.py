@@ -324,3 +324,17 @@ async def _everything(thread: Thread) -> None:
     async with transaction(thread.pool) as tx:
         await roster.leave(tx, KEYS, person=thread.outsider.id, **roster_of)
         await roster.remove(tx, KEYS, actor=thread.therapist.id, person=thread.client.id, **roster_of)
+
+
+async def test_an_outsider_who_changes_a_message_is_recorded(thread: Thread) -> None:
+    posted = await thread.say(thread.therapist)
+    other = {"author": thread.outsider.id, "entry": posted.entry_id, "at": NOW}
+    with pytest.raises(NotFound):
+        await thread.act(messages.edit, content=Text("mine"), **other)
+    with pytest.raises(NotFound):
+        await thread.act(messages.delete, **other)
+    rows = await thread.pool.fetch(
+        "SELECT conversation_id, detail FROM audit WHERE action = 'refused' ORDER BY id"
+    )
+    assert [row["conversation_id"] for row in rows] == [thread.id] * 2
+    assert [row["detail"]["action"] for row in rows] == ["edit_own", "delete_own"]

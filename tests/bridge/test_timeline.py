@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge import messages, timeline
+from bridge import conversations, messages, timeline
 from bridge.database import Pool, transaction
 from bridge.errors import NotFound
 from policies.content import Text
@@ -113,3 +113,19 @@ async def test_how_far_a_message_is_on_its_way_stands_beside_it(thread: Thread) 
     await thread.pool.execute("UPDATE delivery SET state = 'sent' WHERE entry_id = $1", posted.entry_id)
     (line,) = await thread.lines()
     assert [(one.state, one.hold) for one in line.deliveries] == [("sent", None)]
+
+
+async def test_of_an_erased_conversation_only_its_shape_is_left(thread: Thread) -> None:
+    """Its key is destroyed (S2): nothing opens, and nothing falls over."""
+    await thread.say("between us")
+    await thread.say("and this", thread.client)
+    await thread.pool.execute(
+        "UPDATE conversation SET wrapped_key = NULL, title_sealed = 'x' WHERE id = $1", thread.id
+    )
+    assert [(line.content, line.unreadable) for line in await thread.lines()] == [(None, True)] * 2
+    async with transaction(thread.pool) as tx:
+        (row,) = [
+            row for row in await conversations.list_for(tx, thread.keys, thread.therapist.id)
+            if row.id == thread.id
+        ]  # fmt: skip
+        assert (row.has_own_title, row.last and row.last.content) == (False, None)

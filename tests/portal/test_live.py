@@ -51,6 +51,25 @@ async def test_a_message_is_told_to_its_members_as_a_line_and_a_row(scene: Scene
     assert "Only for Sara" in changes[0][2]
 
 
+async def test_ones_own_message_comes_once_together_with_its_delivery(scene: Scene) -> None:
+    mark = await current(scene)
+    async with socket(scene, scene.sara, mark) as sara:
+        await scene.cast.carried(scene.thread)
+        await scene.cast.say(scene.amina, scene.thread, "The page is there")
+        while "The page is there" not in str(await told(sara)):
+            pass
+        entry = await scene.cast.say(scene.sara, scene.thread, "From the other window")
+        await scene.cast.carried(scene.thread)
+        (line, row) = await told(sara)
+        assert (line[0], row[0]) == ("message", "row")
+        assert f"m-{entry}" in line[2]
+        assert "Sent, not seen yet" in line[2]
+        await scene.cast.say(scene.sara, scene.thread, "This one isn’t delivered")
+        (line, row) = await told(sara)
+    assert "This one isn’t delivered" in line[2]
+    assert 'aria-label="Sending"' in line[2]
+
+
 async def test_an_outsider_with_the_same_address_is_told_nothing(scene: Scene) -> None:
     mark = await current(scene)
     async with socket(scene, scene.charlie, mark) as charlie, socket(scene, scene.sara, mark) as sara:

@@ -105,10 +105,12 @@ async def test_a_session_goes_on_with_use_and_ends_without(pool: Pool, cast: Cas
         token = await sessions.begin(tx, sara.id, start)
         for minutes in (20, 45, 70):
             at = start + timedelta(minutes=minutes)
-            assert await sessions.find(tx, token, at=at, idle=idle) is not None
+            assert await sessions.find(tx, cast.keyring, token, at=at, idle=idle) is not None
         later = start + timedelta(minutes=95)
-        assert await sessions.find(tx, token, at=later, idle=idle, touch=False) is not None
-        assert await sessions.find(tx, token, at=start + timedelta(minutes=101), idle=idle) is None
+        assert await sessions.find(tx, cast.keyring, token, at=later, idle=idle, touch=False) is not None
+        assert (
+            await sessions.find(tx, cast.keyring, token, at=start + timedelta(minutes=101), idle=idle) is None
+        )
         kept = await tx.fetchrow("SELECT * FROM portal_session")
         assert token not in str(dict(kept))
 
