@@ -34,8 +34,8 @@ async def test_client_care_sees_what_was_deleted_and_brings_it_back(scene: Scene
     ida, sara = await somebody(scene, Role.CLIENT_CARE), await scene.visit(scene.sara)
     page = (await ida.get("/deleted"))[1]
     assert "<strong>Thursday</strong>" in page
-    assert "In <bdi>Amina Yusuf</bdi>" in page
-    assert "Deleted by themselves" in page
+    assert "“<bdi>Amina Yusuf</bdi>”" in page
+    assert "deleted by its author" in page
     assert "You deleted this message" in (await sara.get(f"/chat/{scene.thread}"))[1]
     assert (await ida.post(f"/deleted/{entry}/restore"))[0] == 303
     assert "Thursday" not in (await ida.get("/deleted?restored=1"))[1]
@@ -95,11 +95,13 @@ async def test_the_trail_says_who_did_what_and_nothing_of_what_was_said(scene: S
     for content in ("A secret", "Hidden title", "For nobody else"):
         assert content not in page
     only = (await alex.get(f"/audit?action=renamed&actor={scene.sara.id}"))[1]
-    rows = only.split("<tbody>")[1]
+    rows = only.split("<tbody")[1]
     assert "Changed a title" in rows
     assert "Wrote a message" not in rows
-    assert "Dr. Sara Khan" not in (await alex.get(f"/audit?actor={scene.charlie.id}"))[1].split("<tbody>")[1]
-    here = (await alex.get(f"/audit?conversation={scene.thread}"))[1].split("<tbody>")[1]
+    assert (
+        "Nothing of this kind has been recorded." in (await alex.get(f"/audit?actor={scene.charlie.id}"))[1]
+    )
+    here = (await alex.get(f"/audit?conversation={scene.thread}"))[1].split("<tbody")[1]
     assert "Signed in" not in here
 
 
@@ -140,7 +142,7 @@ async def test_the_trail_is_paged_and_odd_filters_are_refused(
         await scene.cast.say(scene.amina, scene.thread, str(n), timedelta(minutes=n))
     for _ in range(9):
         page = (await alex.get(address))[1]
-        seen += page.split("<tbody>")[1].count("Wrote a message")
+        seen += page.split("<tbody")[1].count("Wrote a message")
         more = re.search(r'href="(/audit\?[^"]*before=[^"]+)"', page)
         if more is None:
             break

@@ -1,7 +1,8 @@
 """Each dialog by keyboard alone: opened, walked through, left with Escape, and the focus is where it was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -21,7 +22,7 @@ _OUTSIDE = """() => {
 
 
 @pytest.fixture(scope="module")
-def places(stage: Stage) -> dict[str, Place]:
+def places(stage: Stage) -> Iterator[dict[str, Place]]:
     """Who goes where, for each of the dialogs."""
     cast = stage.cast
     sara = stage.do(cast.therapist())
@@ -31,7 +32,7 @@ def places(stage: Stage) -> dict[str, Place]:
     thread = stage.do(cast.thread(sara, amina))
     entry = stage.do(cast.say(sara, thread, "See you"))
 
-    async def make(tx: Transaction) -> tuple[ConversationId, object]:
+    async def make(tx: Transaction) -> tuple[ConversationId, UUID]:
         group = await communities.start(
             tx, cast.keyring, actor=sara, others=[amina.id, adam.id, tom.id], told=True, title="Mondays",
             at=datetime.now(UTC),
@@ -50,7 +51,7 @@ def places(stage: Stage) -> dict[str, Place]:
 
     group, blast = stage.do(cast.in_transaction(make))
     stage.do(cast.hold(thread, "identity_changed"))
-    return {
+    yield {
         "thread": (sara, f"/chat/{thread}"),
         "message": (sara, f"/chat/{thread}#m-{entry}"),
         "group": (sara, f"/chat/{group}"),
@@ -59,6 +60,11 @@ def places(stage: Stage) -> dict[str, Place]:
         "switches": (ida, "/settings/chat"),
         "deleted": (ida, "/deleted"),
     }
+
+    async def stop(tx: Transaction) -> None:
+        await blasts.stop(tx, actor=sara.id, blast=blast, at=datetime.now(UTC))
+
+    stage.do(cast.in_transaction(stop))
 
 
 def details(page: Page) -> Locator:
