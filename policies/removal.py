@@ -108,7 +108,7 @@ def words(progress: Progress) -> tuple[str, ...]:
     if progress.media_deleted:
         said.append(f"{progress.media_deleted} {'file' if progress.media_deleted == 1 else 'files'} deleted")
     if progress.step is Step.DONE:
-        said.append("gone")
+        said.append("deleted for good")
     return tuple(said)
 
 

@@ -131,7 +131,7 @@ async def test_who_is_removed_has_nothing_left_and_the_others_have_everything(wo
         assert await bodies(amina, hers) == []
         told = await group.taken_back()
         assert told[0] == "Removed"
-        assert told[-1] == "gone"
+        assert told[-1] == "deleted for good"
         assert await still_gets(raw, hers, events, [file]) == []
 
     await group.say("We go on")
@@ -181,7 +181,7 @@ async def test_somebody_is_removed_while_messages_flow(world: World) -> None:
     )  # fmt: skip
     assert late <= 1, "only what was on its way at that instant"
     assert [body for body in await bodies(amina, hers) if not body.startswith("hers")] == []
-    assert (await group.taken_back())[-1] == "gone"
+    assert (await group.taken_back())[-1] == "deleted for good"
     await adam.wait_for(his, lambda seen: seen.body == said[-1], PATIENCE)
     got = await bodies(adam, his)
     assert [body for body in got if body.startswith("message")] == said
@@ -213,7 +213,11 @@ async def test_killed_on_the_way_it_is_taken_back_all_the_same(world: World) -> 
             assert await doomed.wait() == -signal.SIGKILL, point
         await world.restart(RUH_REMOVAL_PATIENCE_DAYS="0")
         told = await group.taken_back()
-        assert (told[1], told[-2], told[-1]) == ("1 of 1 message taken back", "1 file deleted", "gone"), point
+        assert (told[1], told[-2], told[-1]) == (
+            "1 of 1 message taken back",
+            "1 file deleted",
+            "deleted for good",
+        ), point
         assert await still_gets(raw, room, [sent.must()["event_id"]], [file]) == [], point
     steps = await world.pool.fetch(
         "SELECT subject_id, count(*) AS n FROM audit WHERE action = 'revoked' GROUP BY subject_id"

@@ -57,12 +57,15 @@ def test_at_the_end_it_is_said_what_a_device_that_was_away_may_still_hold() -> N
         "out of the chat",
         "2 phones or computers have not been online and may still show what was loaded before",
         "1 file deleted",
-        "gone",
+        "deleted for good",
     )
 
 
 def test_without_devices_that_lag_behind_nothing_is_said_of_them() -> None:
-    assert words(Progress(Step.DONE, events=0, devices_waiting=0))[-2:] == ("out of the chat", "gone")
+    assert words(Progress(Step.DONE, events=0, devices_waiting=0))[-2:] == (
+        "out of the chat",
+        "deleted for good",
+    )
 
 
 def test_who_left_by_themselves_keeps_what_they_had() -> None:

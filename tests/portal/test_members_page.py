@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from bridge import chat_settings, communities
+from bridge import chat_settings, communities, roster
 from bridge.database import Transaction, transaction
 from bridge.feed import Change, Notification, notify
 from policies.chat_settings import Level, Switch
@@ -106,6 +106,36 @@ def test_a_removal_is_asked_followed_and_undone_by_adding(
         expect(dialog).to_be_hidden()
         expect(members).to_contain_text("Adam Young")
         expect(toms.get_by_role("list", name="Members", exact=True)).to_contain_text("Adam Young")
+
+
+def test_who_left_a_group_in_their_app_is_invited_again(page: Page, stage: Stage, group: Group) -> None:
+    sara, _, conversation = group
+    changed(stage, conversation, "UPDATE leg SET state = 'open', hold = NULL WHERE conversation_id = $1")
+    enter(page, stage, sara, f"/chat/{conversation}")
+    page.get_by_role("button", name="Details").click()
+
+    async def leave(tx: Transaction) -> None:
+        adam = await tx.fetchval(
+            "SELECT m.person_id FROM member m JOIN person p ON p.id = m.person_id"
+            " WHERE m.conversation_id = $1 AND p.role = 'client' ORDER BY m.joined_at DESC, m.id DESC LIMIT 1",
+            conversation,
+        )
+        await roster.leave(
+            tx, stage.cast.keyring, person=adam, conversation=conversation, at=datetime.now(UTC)
+        )
+
+    stage.do(stage.cast.in_transaction(leave))
+    left = page.get_by_role("list", name="No longer in it")
+    expect(left).to_contain_text("Left by themselves")
+    left.get_by_role("button", name="Invite").click()
+    dialog = page.locator("#ask-dialog")
+    expect(dialog).to_contain_text("can read what is written from now on, and nothing from before")
+    assert findings(page) == []
+    dialog.get_by_label("I have told").check()
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".toast")).to_contain_text("has been added.")
+    expect(page.locator("#members .member")).to_have_count(12)
+    expect(left.get_by_role("button", name="Invite")).to_have_count(0)
 
 
 def test_closing_ends_it_on_every_page_and_a_colleague_leaves(
