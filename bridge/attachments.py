@@ -1,7 +1,6 @@
 """Files that clients send: wanted when their message arrives, fetched later, kept sealed in chunks."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +9,7 @@ from bridge import audit
 from bridge.database import Transaction
 from bridge.errors import NotFound
 from bridge.feed import Change, Notification, notify
-from bridge.sealing import Keyring
+from bridge.sealing import DataKey, Keyring
 from bridge.standing import standing
 from policies.access import Action
 from policies.vocabulary import ConversationId, EntryId, PersonId
@@ -132,15 +131,20 @@ async def find(tx: Transaction, actor: PersonId, attachment: UUID) -> tuple[Conv
     return ConversationId(row["conversation_id"]), EntryId(row["entry_id"]), row["size"]
 
 
-async def chunks(
-    tx: Transaction, keyring: Keyring, actor: PersonId, attachment: UUID
-) -> AsyncIterator[bytes]:
-    """The file's bytes in order; the transaction stays open meanwhile."""
+async def opened(tx: Transaction, keyring: Keyring, actor: PersonId, attachment: UUID) -> tuple[DataKey, int]:
+    """The key of a stored file that `actor` begins to read, and into how many chunks it was put.
+
+    Raises NotFound. Each chunk is fetched by itself: whoever reads over a slow line keeps no connection.
+    """
     conversation, _, size = await find(tx, actor, attachment)
     key = (await standing(tx, actor, conversation)).key(keyring)
     await audit.read(tx, actor=actor, conversation=conversation)
-    for n in range(-(-size // CHUNK)):
-        sealed = await tx.fetchval(
-            "SELECT sealed FROM attachment_chunk WHERE attachment_id = $1 AND n = $2", attachment, n
-        )
-        yield key.open(sealed, f"{attachment}:{n}")
+    return key, -(-size // CHUNK)
+
+
+async def chunk(tx: Transaction, key: DataKey, attachment: UUID, n: int) -> bytes | None:
+    """For whoever has the key. None: erased meanwhile."""
+    sealed = await tx.fetchval(
+        "SELECT sealed FROM attachment_chunk WHERE attachment_id = $1 AND n = $2", attachment, n
+    )
+    return None if sealed is None else key.open(sealed, f"{attachment}:{n}")

@@ -11,6 +11,7 @@ from uuid import UUID
 from quart import Blueprint, Response, g, request
 
 from bridge import attachments, timeline
+from bridge.attachments import CHUNK
 from bridge.database import transaction
 from bridge.errors import NotFound
 from policies.content import Attachment
@@ -70,13 +71,15 @@ def _range(size: int) -> tuple[int, int]:
 async def _bytes(
     wired: Services, person: PersonId, attachment: UUID, start: int, end: int
 ) -> AsyncIterator[bytes]:
-    """Runs while the answer is being sent, outside of the request."""
-    at = 0
+    """Runs while the answer is being sent, outside of the request, for as long as the reader's line takes."""
     async with transaction(wired.pool) as tx:
-        async for chunk in attachments.chunks(tx, wired.keyring, person, attachment):
-            if at >= end:
-                break
-            part = chunk[max(start - at, 0) : end - at]
-            at += len(chunk)
-            if part:
-                yield part
+        key, count = await attachments.opened(tx, wired.keyring, person, attachment)
+    for n in range(start // CHUNK, count):
+        at = n * CHUNK
+        if at >= end:
+            break
+        async with wired.pool.acquire() as connection:
+            chunk = await attachments.chunk(connection, key, attachment, n)
+        if chunk is None:
+            break
+        yield chunk[max(start - at, 0) : end - at]

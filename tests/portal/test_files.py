@@ -1,5 +1,6 @@
 """Files that clients sent: for whoever may read the message, as data and never as a page."""
 
+import asyncio
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -8,8 +9,11 @@ import pytest
 from bridge import attachments, messages
 from bridge.attachments import Wanted
 from policies.content import Attachment, AttachmentKind
+from portal.files import _bytes
+from portal.services import EXTENSION
 from tests.portal.scene import Scene
 
+POOL = 10
 PICTURE = bytes(range(256)) * 6000  # more than one sealed chunk
 
 
@@ -105,3 +109,16 @@ async def test_parts_that_no_player_asks_for_are_no_parts(scene: Scene, given: s
     sara = await scene.visit(scene.sara)
     answer = await sara.client.get(f"/chat/{scene.thread}/files/{file}", headers={"Range": given})
     assert (answer.status_code, await answer.get_data() == PICTURE) == (200, True)
+
+
+async def test_slow_downloads_leave_the_database_to_the_others(scene: Scene) -> None:
+    """A page of pictures on a slow line: as many as the pool has connections, all half way."""
+    file = await send(scene, AttachmentKind.IMAGE, "beach.png", "image/png")
+    sara = await scene.visit(scene.sara)
+    wired = scene.app.extensions[EXTENSION]
+    slow = [_bytes(wired, scene.sara.id, file, 0, len(PICTURE)) for _ in range(POOL)]
+    halves = [await anext(part) for part in slow]
+    async with asyncio.timeout(10):
+        assert (await sara.get(f"/chat/{scene.thread}", fragment=True))[0] == 200
+    rests = [b"".join([data async for data in part]) for part in slow]
+    assert {half + rest for half, rest in zip(halves, rests, strict=True)} == {PICTURE}
