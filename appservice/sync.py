@@ -33,7 +33,7 @@ Json = dict[str, Any]
 LONG_POLL = 30.0  # seconds
 GAP_PAGES = 1000  # of 100 events: more than that is no absence any more
 MANY = 4  # rooms being made at once: each sync then brings whole rooms, ours for the most part
-MANY_PAUSE = 0.5  # seconds; a sync costs the homeserver 30 ms then, a third of what it needs to make a room
+MANY_PAUSE = 1.0  # seconds; such a sync costs the homeserver 30 to 100 ms, a room 150
 KEEP_TOKEN_EVERY = 20.0  # seconds, while nothing comes but our own
 FILTER = json.dumps(
     {
