@@ -15,7 +15,7 @@ import asyncpg
 from bridge.database import open_pool
 from tests.bench import blast, one_to_one, table
 from tests.bench.groups import Group
-from tests.bench.meter import Compared, Meter
+from tests.bench.meter import Meter
 from tests.bench.practice import Bench
 from tests.bench.replay import Replay
 from tests.journeys.world import a_world
@@ -45,23 +45,24 @@ async def run(server: TestPostgres, homeserver: TestHomeserver, given: argparse.
 
 
 async def _of_many(bench: Bench, server: TestPostgres, given: argparse.Namespace) -> None:
+    if {"groups", "blast"} <= set(given.without):
+        return
     replay = Replay(bench.homeserver, bench.world.homeserver.server_name)
     events = await asyncpg.connect(server.cluster.url("synapse"))
     meter = Meter(events, bench.appservice, bench.synapse)
-    rows: list[Compared] = []
-    first: dict[str, float] = {}
+    _show(table.OF_MANY)
     try:
         for size in () if "groups" in given.without else given.groups:
             group = Group(bench, replay, meter, size)
-            rows.append(await group.set_up())
-            posts, first[f"a post to {size}"] = await group.posts(given.posts)
-            rows.append(posts)
+            print(table.compared(await group.set_up()), flush=True)
+            posts, first = await group.posts(given.posts)
+            print(table.compared(posts), flush=True)
+            print(f"  the first, which brings the author's keys: {first:.2f} s", flush=True)
         if "blast" not in given.without:
-            rows.append(await blast.measure(bench, replay, meter, given.blast))
+            print(table.compared(await blast.measure(bench, replay, meter, given.blast)), flush=True)
     finally:
         await events.close()
-    if rows:
-        _show(table.compared(rows, first))
+    print(table.EXPLAINED)
 
 
 def _show(figures: str) -> None:

@@ -45,24 +45,21 @@ Synapse's own: ready-made requests at the carrier's concurrency, with nothing of
   key to the client's devices, message. "in the last leg": from the click until the last room has it."""
 
 
-def compared(rows: Sequence[Compared], first_posts: Mapping[str, float]) -> str:
-    lines = [
-        "Conversations of many    events: Synapse's own, ours      a second: Synapse's own, ours    ratio"
-        "   in the last leg   CPU an event: ours   Synapse, alone   load",
-    ]
-    for row in rows:
-        raw, ours = row.raw, row.ours
-        each = max(raw.events, 1)
-        lines.append(
-            f"{row.name:<22}{raw.events:>20}{ours.events:>13}{raw.events / raw.seconds:>23.1f}"
-            f"{raw.events / ours.seconds:>13.1f}{row.ratio:>9.2f}{ours.seconds:>16.2f} s"
-            f"{ours.our_cpu_ms / each:>16.2f} ms{ours.synapse_cpu_ms / each:>8.1f}"
-            f"{raw.synapse_cpu_ms / each:>7.1f}{row.load:>7.1f}"
-        )
-    lines += [
-        f"{name}: the first, which brings the author's keys, {s:.2f} s" for name, s in first_posts.items()
-    ]
-    return "\n".join([*lines, EXPLAINED])
+OF_MANY = (
+    "Conversations of many    events: Synapse's own, ours      a second: Synapse's own, ours    ratio"
+    "   in the last leg   CPU an event: ours   Synapse, alone   load"
+)
+
+
+def compared(row: Compared) -> str:
+    raw, ours = row.raw, row.ours
+    each = max(raw.events, 1)
+    return (
+        f"{row.name:<22}{raw.events:>20}{ours.events:>13}{raw.events / raw.seconds:>23.1f}"
+        f"{raw.events / ours.seconds:>13.1f}{row.ratio:>9.2f}{ours.seconds:>16.2f} s"
+        f"{ours.our_cpu_ms / each:>16.2f} ms{ours.synapse_cpu_ms / each:>8.1f}"
+        f"{raw.synapse_cpu_ms / each:>7.1f}{row.load:>7.1f}"
+    )
 
 
 def resident(memory: Sequence[tuple[str, float]]) -> str:
