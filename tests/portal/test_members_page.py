@@ -117,7 +117,7 @@ def test_who_left_a_group_in_their_app_is_invited_again(page: Page, stage: Stage
     async def leave(tx: Transaction) -> None:
         adam = await tx.fetchval(
             "SELECT m.person_id FROM member m JOIN person p ON p.id = m.person_id"
-            " WHERE m.conversation_id = $1 AND p.role = 'client' ORDER BY m.joined_at DESC, m.id DESC LIMIT 1",
+            " WHERE m.conversation_id = $1 AND p.role = 'client' ORDER BY m.id LIMIT 1",
             conversation,
         )
         await roster.leave(
