@@ -1,5 +1,5 @@
 """One event of a leg becomes one entry, or is parked with the reason. Nothing here raises for what a
-client sent: each event has a savepoint of its own, and the next one still gets through.
+client sent: where one fails, each event has a savepoint of its own, and the next one still gets through.
 """
 
 from collections.abc import Mapping
@@ -39,8 +39,18 @@ OURS = 60.0
 TOLD = {messages.CHAT_OFF, "closed"}
 
 
-async def take(tx: Transaction, context: Context, leg: Leg, event: Event) -> None:
-    """Whatever it is: it is in the journal, or parked, or nobody's business, when this returns."""
+class Apart(Exception):
+    """Something failed where all is well as a rule: the same once more, each event apart."""
+
+
+async def take(tx: Transaction, context: Context, leg: Leg, event: Event, *, apart: bool = True) -> None:
+    """Whatever it is: it is in the journal, or parked, or nobody's business, when this returns. Not `apart`:
+    without a savepoint, which costs two round trips; raises Apart instead of parking anything."""
+    if not apart:
+        try:
+            return await _take(tx, context, leg, event)
+        except Exception as error:
+            raise Apart from error
     failure = await attempt(tx, context, leg, event)
     if failure is not None and failure.code in TOLD:
         await _tell(tx, context, leg, event, failure.code)

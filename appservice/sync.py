@@ -187,19 +187,24 @@ class Syncer:
         if brought.is_nothing and now - self._kept_at < KEEP_TOKEN_EVERY:
             return outcome  # our own messages come back; going through them once more costs nothing
         pause = 0.2
+        # Events alone can be gone through twice; what keys do to our copies of ratchets is better done once.
+        apart = bool(brought.to_device or brought.invitations)
         while True:
             try:
                 async with transaction(self._context.pool) as tx:
-                    await self._effects(tx, brought, outcome)
+                    await self._effects(tx, brought, outcome, apart=apart)
                     await shards.advance(tx, self._context.shard, self._epoch, answer["next_batch"])
                 self._kept_at = now
+                RECEIVED.inc(sum(map(len, brought.events.values())))
                 return outcome
+            except receive.Apart:
+                apart = True
             except UNREACHABLE as error:
                 log.warning("database_unreachable", error=type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5)
 
-    async def _effects(self, tx: Transaction, brought: Brought, outcome: Outcome) -> None:
+    async def _effects(self, tx: Transaction, brought: Brought, outcome: Outcome, *, apart: bool) -> None:
         context = self._context
         if brought.to_device:
             received = await context.machine.receive_to_device(tx, context.assistant, brought.to_device)
@@ -215,19 +220,20 @@ class Syncer:
             return
         known = await legs.by_rooms(tx, rooms)
         for room, events in brought.events.items():
-            await self._room(tx, room, known.get(room), events)
+            await self._room(tx, room, known.get(room), events, apart=apart)
         for room, events in brought.ephemeral.items():
             if room in known:
                 await self._ephemeral(tx, known[room], events)
 
-    async def _room(self, tx: Transaction, room: str, leg: Leg | None, events: list[Json]) -> None:
+    async def _room(
+        self, tx: Transaction, room: str, leg: Leg | None, events: list[Json], *, apart: bool
+    ) -> None:
         if leg is None:
             # A room that no leg knows (a crash left it half made): nobody's words are in it.
             log.warning("unknown_room", room=room, events=len(events))
             return
         for event in events:
-            await receive.take(tx, self._context, leg, event)
-        RECEIVED.inc(len(events))
+            await receive.take(tx, self._context, leg, event, apart=apart)
 
     async def _ephemeral(self, tx: Transaction, leg: Leg, events: list[Json]) -> None:
         for event in events:
