@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge import conversations, messages, timeline
 from bridge.database import Pool, transaction
-from bridge.errors import NotFound
+from bridge.errors import NotAllowed, NotFound
 from policies.content import Text
 from policies.vocabulary import ConversationId
 from tests.support.thread import Thread, a_thread
@@ -123,6 +123,9 @@ async def test_of_an_erased_conversation_only_its_shape_is_left(thread: Thread) 
         "UPDATE conversation SET wrapped_key = NULL, title_sealed = 'x' WHERE id = $1", thread.id
     )
     assert [(line.content, line.unreadable) for line in await thread.lines()] == [(None, True)] * 2
+    for author in (thread.therapist, thread.client):
+        with pytest.raises(NotAllowed):
+            await thread.say("and now?", author)
     async with transaction(thread.pool) as tx:
         (row,) = [
             row for row in await conversations.list_for(tx, thread.keys, thread.therapist.id)
