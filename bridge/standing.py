@@ -88,7 +88,8 @@ def outsider(person_id: UUID, conversation_id: UUID, action: Action) -> NotFound
 # What has been erased with its key is over, too.
 COLUMNS = """
     c.id AS conversation_id, c.kind AS conversation_kind, c.organiser_id,
-    c.closed_at IS NOT NULL OR c.wrapped_key IS NULL AS closed, c.wrapped_key, m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role,
+    c.closed_at IS NOT NULL OR c.wrapped_key IS NULL AS closed, c.wrapped_key,
+    m.id AS member_id, m.joined_seq, m.read_seq, p.id AS person_id, p.role,
     EXISTS (SELECT FROM leg l WHERE l.member_id = m.id AND l.silenced) AS silenced,
     c.client_id IS NOT NULL AND EXISTS (SELECT FROM leg l WHERE l.conversation_id = c.id AND l.silenced
         AND l.state <> 'ended') AS client_silenced
