@@ -259,7 +259,7 @@ class Both:
                 continue
             for seat in await self._inside(legs.seats, leg):
                 if not seat.leaving and seat.joined_at is None:
-                    await self._inside(legs.set_joined, leg, seat.puppet.id)
+                    await self._inside(legs.set_joined, leg, [seat.puppet.id])
             await self.pool.execute(_SENT, leg)
             for seat in await self._inside(legs.seats, leg):
                 if seat.leaving and not await self._inside(outbox.has_waiting, leg, seat.puppet.id):
