@@ -15,6 +15,8 @@ GETS = (
     "/messages/{entry}",
     "/messages/{entry}/edit",
     "/files/{file}",
+    "/release",
+    "/members/{file}/add",
 )
 POSTS = ("/title", "/messages", "/messages/{entry}/edit", "/messages/{entry}/delete", "/release")
 
