@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 APT := DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --quiet
+# Of the tests: each has a PostgreSQL, a Synapse and a browser of its own. 0: all in one process, as for --pdb.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 # Wheels only (there may be no compiler), but for one pure package that has none.
 LOCKED := --require-hashes --only-binary :all: --no-binary atomicwrites
 
@@ -20,7 +22,7 @@ up: $(VENV)/.local node_modules/.package-lock.json
 	@exec $(BIN)/ruh up $(ARGS)
 
 test: $(VENV)/.dev node_modules/.package-lock.json chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
