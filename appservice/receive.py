@@ -68,10 +68,12 @@ async def _tell(tx: Transaction, context: Context, leg: Leg, event: Event, code:
         await _notice(tx, context, leg, said_at(event), Notice(code))
 
 
-async def _notice(tx: Transaction, context: Context, leg: Leg, at: datetime, notice: Notice) -> None:
+async def _notice(
+    tx: Transaction, context: Context, leg: Leg, at: datetime, notice: Notice, *, to_clients: bool = True
+) -> None:
     """Of the clients, to this one alone."""
     where = await standing(tx, leg.person_id, leg.conversation_id)
-    draft = Draft(EntryKind.NOTICE, at, notice, only_leg=leg.id)
+    draft = Draft(EntryKind.NOTICE, at, notice, to_clients=to_clients, only_leg=leg.id)
     await journal.append(tx, where.key(context.keyring), leg.conversation_id, draft)
 
 
@@ -144,6 +146,9 @@ async def _decrypted(tx: Transaction, context: Context, leg: Leg, event: Event) 
     if "m.relates_to" not in content and "m.relates_to" in event["content"]:
         content = {**content, "m.relates_to": event["content"]["m.relates_to"]}
     await _apply(tx, context, leg, event, opened.type, content)
+    if opened.unverified and await legs.hears_unverified(tx, leg.id, opened.device_id):
+        notice = Notice("unverified_app", {"person": str(leg.person_id)})
+        await _notice(tx, context, leg, said_at(event), notice, to_clients=False)
     if addresses := media_of(content, context.server_name):
         await revocations.remember_media(tx, leg.id, addresses)
 

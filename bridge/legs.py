@@ -165,6 +165,16 @@ async def set_hold(tx: Transaction, leg: LegId, hold: str | None) -> bool:
     return conversation is not None
 
 
+async def hears_unverified(tx: Transaction, leg: LegId, device_id: str) -> bool:
+    """A device speaks there that its owner's identity hasn't signed; True the first time."""
+    first = await tx.fetchval(
+        "INSERT INTO unverified_told (leg_id, device_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        " RETURNING true",
+        leg, device_id,
+    )  # fmt: skip
+    return first is True
+
+
 async def of_users(tx: Transaction, user_ids: Collection[str]) -> list[Leg]:
     rows = await tx.fetch(_SELECT + " WHERE l.user_id = ANY($1) AND l.state <> 'ended'", list(user_ids))
     return [_leg(row) for row in rows]

@@ -42,6 +42,11 @@ WORDS: Mapping[str, tuple[str | None, str | None]] = {
         None,
     ),
     "identity_released": ("Confirmed that this is {person}. Waiting messages are being sent.", None),
+    "unverified_app": (
+        "What {person} wrote last came from an app that they haven’t verified. If that surprises you, check "
+        "with them, for example by phone, that it was them.",
+        None,
+    ),
     "undecryptable": (
         "A message from {person} could not be read. Please ask them to send it again.",
         "Your last message could not be read here. Please send it again.",

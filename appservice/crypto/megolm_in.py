@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import vodozemac
@@ -30,13 +30,15 @@ _WITHHELD = re.compile(r"[a-z0-9._]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Decrypted:
-    """What an encrypted event says. `m.relates_to` may have stood outside of the encryption."""
+    """What an encrypted event says. `m.relates_to` may have stood outside of the encryption. `unverified`: it
+    comes from a device that its owner's identity hasn't signed."""
 
     type: str
     content: Json
     device_id: str
     session_id: str
     index: int
+    unverified: bool = False
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class _Session:
     id: int
     session: vodozemac.InboundGroupSession
     device_id: str
+    unverified: bool
+    """As it was when the session was first looked for."""
 
 
 class InboundSessions:
@@ -141,7 +145,8 @@ class InboundSessions:
             first = await self._take(tx, found.id, message.message_index(), event["event_id"])
         if first != event["event_id"]:
             raise Replayed
-        return _open(plaintext, room_id, outer, found.device_id, message.message_index())
+        said = _open(plaintext, room_id, outer, found.device_id, message.message_index())
+        return replace(said, unverified=True) if found.unverified else said
 
     async def _take(self, tx: Transaction, session: int, index: int, event_id: str) -> str | None:
         """The event that has this index: ours, unless another was first. None: no such session."""
@@ -160,9 +165,11 @@ class InboundSessions:
         """The session, once its key is known to come from a device of the event's sender."""
         self._cache.pop(place)
         row = await tx.fetchrow(
-            """SELECT s.id, s.pickle, d.device_id, d.ed25519 = s.signing_key AS bound
+            """SELECT s.id, s.pickle, d.device_id, d.ed25519 = s.signing_key AS bound,
+                   u.master_key IS NOT NULL AND NOT d.signed AS unverified
                FROM megolm_inbound s LEFT JOIN crypto_device d
                    ON d.user_id = s.user_id AND d.curve25519 = s.sender_key
+               LEFT JOIN crypto_user u ON u.user_id = s.user_id
                WHERE s.room_id = $1 AND s.session_id = $2 AND s.user_id = $3
                ORDER BY bound DESC NULLS LAST LIMIT 1""",
             *place,
@@ -173,7 +180,8 @@ class InboundSessions:
             raise UnknownDevice
         if not row["bound"]:
             raise WrongSender
-        found = _Session(row["id"], self._unpickle(place, row["pickle"]), row["device_id"])
+        session = self._unpickle(place, row["pickle"])
+        found = _Session(row["id"], session, row["device_id"], bool(row["unverified"]))
         self._cache.put(place, found)
         return found
 

@@ -57,6 +57,13 @@ CREATE TABLE leg_media (
     PRIMARY KEY (leg_id, mxc)
 );
 
+-- The devices that spoke in a leg without their owner's identity having signed them: said once each.
+CREATE TABLE unverified_told (
+    leg_id uuid NOT NULL REFERENCES leg (id) ON DELETE CASCADE,
+    device_id text NOT NULL,
+    PRIMARY KEY (leg_id, device_id)
+);
+
 CREATE TABLE client_group (
     id uuid PRIMARY KEY,
     platform_id text NOT NULL UNIQUE,
@@ -206,7 +213,8 @@ DROP TABLE audit, unread_mail, notification_setting, lobby;
 DROP FUNCTION audit_is_append_only;
 ALTER TABLE conversation DROP COLUMN blast_id, DROP COLUMN told_at, DROP COLUMN told_by, DROP COLUMN closed_by,
     DROP COLUMN answered;
-DROP TABLE blast_recipient, blast, chat_setting, client_group_member, client_group, leg_media, revocation;
+DROP TABLE blast_recipient, blast, chat_setting, client_group_member, client_group, unverified_told,
+    leg_media, revocation;
 ALTER TABLE occupant DROP COLUMN leaving;
 ALTER TABLE leg DROP COLUMN seats_due, DROP COLUMN silenced, DROP COLUMN frozen_at;
 ALTER TABLE member DROP COLUMN ended, DROP COLUMN ended_by, DROP COLUMN muted;

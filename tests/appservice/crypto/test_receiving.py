@@ -18,7 +18,7 @@ from appservice.crypto.errors import (
 )
 from bridge.database import transaction
 from tests.appservice.crypto.conftest import CLIENT, ROOM, Scene
-from tests.appservice.crypto.peer import Peer
+from tests.appservice.crypto.peer import Peer, identity
 
 STRANGER = "@mallory:ruh.test"
 
@@ -143,6 +143,19 @@ async def test_a_device_that_signed_out_is_still_recognised(scene: Scene) -> Non
     scene.server.peers.clear()
     await scene.know()
     assert (await scene.decrypt(event)).device_id == "PHONE"
+
+
+async def test_a_device_that_the_identity_has_not_signed_is_told_apart(scene: Scene) -> None:
+    await scene.know()
+    await scene.hand_over(scene.phone)
+    assert not (await scene.decrypt(scene.phone.event(ROOM))).unverified  # no identity, nothing to sign with
+    stolen = Peer(CLIENT, "STOLEN")
+    scene.phone.identity = scene.server.identities[CLIENT] = identity()
+    scene.server.peers.append(stolen)
+    await scene.know()
+    await scene.hand_over(stolen)
+    assert (await scene.decrypt(stolen.event(ROOM))).unverified
+    assert not (await scene.decrypt(scene.phone.event(ROOM))).unverified
 
 
 async def test_a_session_serves_its_owner_only(scene: Scene) -> None:

@@ -176,3 +176,22 @@ async def _sessions(talk: Talk) -> list[tuple[str, int]]:
         talk.conversation,
     )
     return [tuple(row) for row in rows]
+
+
+async def test_words_from_an_app_that_is_not_verified_are_told_apart_once(world: World) -> None:
+    """Whoever has a client's password, and no more, can write as them: staff hear of it."""
+    talk = await a_talk(world, "element")
+    await talk.app.send(talk.room, "from my phone")
+    await talk.hears("from my phone")
+    other = await world.element(talk.client)
+    await other.room_with(lambda seen: seen.id == talk.room and seen.membership == "join", PATIENCE)
+    for words in ("from somewhere", "and again"):
+        await other.send(talk.room, words)
+        await talk.hears(words)
+    said = [
+        line.content.code if isinstance(line.content, Notice) else text(line)
+        for line in await world.lines(talk.therapist, talk.conversation)
+    ]
+    assert said[said.index("from my phone") :] == [
+        "from my phone", "from somewhere", "unverified_app", "and again",
+    ]  # fmt: skip
