@@ -80,7 +80,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     found.add_argument("--posts", type=int, default=15, help="posts to each community chat (15)")
     found.add_argument("--blast", type=int, default=200, help="clients that a blast goes to (200)")
-    found.add_argument("--without", nargs="+", choices=SECTIONS, default=[], help="sections to leave out")
+    found.add_argument(
+        "--without", nargs="+", action="extend", choices=SECTIONS, default=[], help="sections to leave out"
+    )
     return found.parse_args(arguments)
 
 
