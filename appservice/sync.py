@@ -257,8 +257,9 @@ class Syncer:
             if found is not None:
                 at = datetime.fromtimestamp(mark["ts"] / 1000, UTC) if "ts" in mark else datetime.now(UTC)
                 await receipts.mark_read(
-                    tx, person=leg.person_id, conversation=leg.conversation_id, seq=found[2], at=at
-                )
+                    tx, person=leg.person_id, conversation=leg.conversation_id, seq=found[2], at=at,
+                    late=True,
+                )  # fmt: skip
 
 
 def _begins(events: list[Json]) -> bool:

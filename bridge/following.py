@@ -26,12 +26,14 @@ async def on_their_way(tx: Transaction, author: PersonId, conversation: Conversa
 
 
 async def read_up_to(tx: Transaction, conversation: ConversationId) -> dict[PersonId, int]:
-    """Each member's mark."""
+    """The latest receipt of each member. Not what they have read: who answers has, and may say so later."""
     rows = await tx.fetch(
-        "SELECT person_id, read_seq FROM member WHERE conversation_id = $1 AND removed_at IS NULL",
+        "SELECT m.person_id, (SELECT max(seq) FROM receipt r WHERE r.conversation_id = m.conversation_id"
+        " AND r.person_id = m.person_id) AS seq FROM member m"
+        " WHERE m.conversation_id = $1 AND m.removed_at IS NULL",
         conversation,
     )
-    return {PersonId(row["person_id"]): row["read_seq"] for row in rows}
+    return {PersonId(row["person_id"]): row["seq"] or 0 for row in rows}
 
 
 async def written_between(

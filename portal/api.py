@@ -1,7 +1,8 @@
 """The platform's way in, `/api/v1`: people, bookings, and how conversations stand. Never what was said.
 
 One bearer token opens all of it, compared in constant time; without it every address here, known or not,
-gives the same 401. Errors are `{"error": {"code", "message", "field"}}`, limits stand in `api_models`.
+gives the same 401; this description alone is open. Errors are `{"error": {"code", "message", "field"}}`,
+limits stand in the schemas.
 """
 
 import hashlib

@@ -25,9 +25,16 @@ async def run(settings: PortalSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.set_exception_handler(_unhandled)
     log.info("portal_starting", host=settings.portal_host, port=settings.portal_port)
     await serve(served(settings), config(settings), shutdown_trigger=stopping.wait)
     log.info("portal_stopped")
+
+
+def _unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that is cut while we stop ends by being cancelled, which asyncio takes for a mistake."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 def served(settings: PortalSettings) -> Any:

@@ -83,6 +83,8 @@ def _unanswered(found: conversations.Row) -> str:
     clients = [person.name.full for person in found.others if not person.role.is_staff]
     if found.together == 1 and clients:
         return f"To {clients[0]}, who hasn’t answered yet"
+    if found.together == 1:
+        return "To 1 person who hasn’t answered yet"
     return f"To {found.together} people who haven’t answered yet"
 
 

@@ -183,10 +183,14 @@ class Installation:
     async def _ports_free(self, within: float = 5.0) -> None:
         """A killed `ruh up` takes its processes along, which may need a moment to let go."""
         deadline = time.monotonic() + within
-        for port in (self.addresses.port, self.addresses.port + 1):
+        ports = {"the portal": self.addresses.port, "the homeserver": self.addresses.port + 1}
+        for whose, port in ports.items():
             while not _free(port):
                 if time.monotonic() > deadline:
-                    raise SettingsError(f"Port {port} is in use; choose another with --port.")
+                    raise SettingsError(
+                        f"Port {port} is in use, and {whose} needs it; choose others with --port "
+                        "(the homeserver takes the one after the portal's)."
+                    )
                 await asyncio.sleep(0.1)
 
 

@@ -79,10 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port < 65535:
-        raise argparse.ArgumentTypeError("must be from 1 to 65534")
-    return port
+    if not text.isdecimal() or not 1 <= int(text) < 65535:
+        raise argparse.ArgumentTypeError("must be a number from 1 to 65534")
+    return int(text)
 
 
 def _head(text: str) -> tuple[int, str]:

@@ -10,6 +10,7 @@ import pytest
 
 from appservice import lobby, receive
 from appservice.context import Context
+from appservice.crypto.megolm_in import Decrypted
 from bridge import legs, participants, seats
 from bridge.database import Pool, transaction
 from policies.vocabulary import Person, Role
@@ -63,7 +64,7 @@ class Readable:
     """A machine to which every event is what its test says."""
 
     async def decrypt_event(self, tx: object, room_id: str, event: Mapping[str, Any]) -> Any:
-        return type("Opened", (), {"type": "m.room.message", "content": event["content"]["clear"]})
+        return Decrypted("m.room.message", event["content"]["clear"], "PHONE", "session", 0)
 
 
 @dataclass

@@ -134,6 +134,22 @@ async def test_reading_moves_on_only_and_is_told_once(thread: Thread) -> None:
     ]  # fmt: skip
 
 
+async def test_a_receipt_that_comes_after_the_answer_still_says_seen(thread: Thread) -> None:
+    said = await thread.say("asked")
+    await thread.hear("answered", "$a")
+
+    async def read(late: bool) -> bool:
+        async with transaction(thread.pool) as tx:
+            return await receipts.mark_read(
+                tx, person=thread.client.id, conversation=thread.id, seq=said.seq, at=NOW, late=late
+            )
+
+    assert [await read(late) for late in (False, True, True)] == [False, True, False]
+    assert [mark.seq for mark in (await thread.page()).reads] == [said.seq]
+    unread = "SELECT read_seq > $2 FROM member WHERE person_id = $1"
+    assert await thread.pool.fetchval(unread, thread.client.id, said.seq)
+
+
 async def test_an_outsiders_reading_changes_nothing(thread: Thread) -> None:
     await thread.say("hello")
     other = await a_thread(thread.pool)

@@ -31,7 +31,8 @@ function enterConversation() {
   }
 }
 
-/** Focus follows a click into the box, where there is a keyboard; a phone's would cover the half of it. */
+/** The box is where one writes: at the start, and after a click in the list. Where there is a keyboard; a phone's
+ * would cover the half of it. Keys that act on the page (`keys.js`) come after Esc. */
 function focusBox() {
   if (matchMedia("(hover: hover)").matches) $("#message-box")?.focus({ preventScroll: true });
 }
@@ -46,6 +47,7 @@ keepTimesTrue(() => {
 connect();
 offerNotices(reconnect);
 run();
+if (document.activeElement === document.body) focusBox();
 
 document.addEventListener("htmx:after:swap", (event) => {
   const { target } = event.detail.ctx ?? {};
